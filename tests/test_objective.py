@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tryage import (
+    Decision,
+    Flags,
+    InvalidPrediction,
+    Library,
+    ModelCard,
+    NoEligibleModel,
+    Request,
+    Tokens,
+    UnknownModel,
+    choose,
+)
+
+QUALITY = np.array([0.6, 0.7, 0.9], dtype=np.float32)
+
+
+def decide(
+    library: Library, request: Request, quality: np.ndarray = QUALITY, **flags: object
+) -> Decision:
+    return choose(quality, library, Flags(**flags), request)
+
+
+def test_without_flags_the_best_quality_wins(library, ask):
+    decision = decide(library, ask())
+    assert decision.model == "large"
+    assert decision.order == ("large", "middle", "small")
+
+
+@pytest.mark.parametrize(
+    ("weight", "model"),
+    [
+        ("size", "small"),
+        ("cost", "small"),
+        ("latency", "small"),
+        ("recency", "large"),
+        ("security", "small"),
+        ("verbosity", "small"),
+        ("readability", "small"),
+    ],
+)
+def test_a_heavy_weight_picks_the_best_on_that_count(library, ask, weight, model):
+    # Against quality: the worst model must win where the count says so, and lose where not.
+    quality = np.array([0.6, 0.7, 0.6], dtype=np.float32)
+    assert decide(library, ask(), quality, **{weight: 5.0}).model == model
+
+
+def test_each_term_is_the_weight_times_a_constraint_in_0_1(library, ask):
+    decision = decide(library, ask(), size=0.5, cost=0.25)
+    by_name = {ranked.model: ranked for ranked in decision.ranking}
+    assert by_name["small"].terms == {"size": 0.0, "cost": 0.0}
+    assert by_name["large"].terms == {"size": 0.5, "cost": 0.25}
+    # Logarithmic: 30 stands where log 30 stands between log 1 and log 400.
+    assert by_name["middle"].terms["size"] == pytest.approx(0.5 * np.log(30) / np.log(400))
+    for ranked in decision.ranking:
+        total = 1 - ranked.quality + sum(ranked.terms.values())
+        assert ranked.objective == pytest.approx(total, abs=1e-6)
+
+
+def test_ties_go_to_the_library_order(library, ask):
+    assert decide(library, ask(), np.full(3, 0.5)).order == library.names
+
+
+def test_cost_and_latency_are_expected_for_this_request(library, ask):
+    ranked = decide(library, ask("word " * 1000, output_tokens=200)).ranking[0]
+    tokens = 1250, 200 * 1.5
+    assert ranked.cost_usd == pytest.approx((tokens[0] * 5 + tokens[1] * 15) / 1e6)
+    assert ranked.latency_s == pytest.approx(0.8 + tokens[1] / 40)
+
+
+def test_the_output_limit_caps_the_expected_cost(library, ask):
+    short = decide(library, ask(max_output_tokens=10)).ranking[0]
+    assert short.latency_s == pytest.approx(0.8 + 10 / 40)
+
+
+def test_absence_counts_as_the_worst_never_as_zero(ask):
+    library = Library([ModelCard(name="silent"), ModelCard(name="dear", output_usd_per_mtok=90.0,
+                       input_usd_per_mtok=90.0), ModelCard(name="cheap", output_usd_per_mtok=0.1,
+                       input_usd_per_mtok=0.1)])  # fmt: skip
+    decision = decide(library, ask(), np.full(3, 0.5), cost=0.3)
+    terms = {ranked.model: ranked.terms["cost"] for ranked in decision.ranking}
+    assert terms == {"silent": pytest.approx(0.3), "dear": pytest.approx(0.3), "cheap": 0.0}
+    assert decision.model == "cheap"
+    assert next(r for r in decision.ranking if r.model == "silent").cost_usd is None
+
+
+def test_a_wish_that_every_card_is_silent_about_decides_nothing(ask):
+    library = Library([ModelCard(name="a"), ModelCard(name="b")])
+    decision = decide(library, ask(), np.array([0.4, 0.5]), cost=0.9, latency=0.9, size=0.9)
+    assert decision.model == "b"
+    assert set(decision.ranking[0].terms.values()) == {0.9}
+
+
+def test_a_free_model_has_a_finite_cost_term(ask):
+    prices = {"free": 0, "paid": 1}
+    library = Library(
+        ModelCard(name=name, input_usd_per_mtok=usd, output_usd_per_mtok=usd)
+        for name, usd in prices.items()
+    )
+    decision = decide(library, ask(), np.array([0.5, 0.6]), cost=0.3)
+    assert decision.model == "free"
+    assert decision.ranking[1].terms["cost"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "out"),
+    [
+        ({"max_cost_usd": 0.002}, {"large"}),
+        ({"max_latency_s": 2.0}, {"middle", "large"}),
+        ({"max_params": 30e9}, {"large"}),
+        ({"min_context_tokens": 32_000}, {"small"}),
+        ({"released_after": "2024-06-01"}, {"small", "middle"}),
+        ({"min_security": "private"}, {"large"}),
+        ({"require": {"vision"}}, {"small", "middle"}),
+        ({"allow": {"ORG/small", "middle"}}, {"large"}),
+        ({"deny": {"large"}}, {"large"}),
+        ({"tolerance": 0.2}, {"small"}),
+    ],
+)
+def test_each_limit_excludes_with_a_reason(library, ask, flags, out):
+    decision = decide(library, ask(), **flags)
+    assert {excluded.model for excluded in decision.excluded} == out
+    assert all(excluded.reason for excluded in decision.excluded)
+    assert set(decision.order) == set(library.names) - out
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"max_cost_usd": 1.0},
+        {"max_latency_s": 99.0},
+        {"max_params": 1e15},
+        {"min_context_tokens": 1},
+        {"released_after": "1990-01-01"},
+        {"min_security": "public"},
+        {"require": {"tools"}},
+    ],
+)
+def test_a_limit_that_a_silent_card_cannot_prove_excludes_it(ask, flags):
+    with pytest.raises(NoEligibleModel, match="not known to"):
+        decide(Library([ModelCard(name="silent")]), ask(), np.array([0.5]), **flags)
+
+
+def test_what_the_call_needs_excludes_only_cards_that_say_they_lack_it(library, ask):
+    silent = Library([*library, ModelCard(name="silent")])
+    request = ask(needs=frozenset({"vision"}))
+    decision = decide(silent, request, np.array([0.9, 0.9, 0.5, 0.4]))
+    assert decision.order == ("large", "silent")
+
+
+def test_a_prompt_longer_than_the_window_excludes_the_model(library, ask):
+    decision = decide(library, ask("word " * 10_000))
+    assert [excluded.model for excluded in decision.excluded] == ["small"]
+    assert "12,500 tokens" in decision.excluded[0].reason
+
+
+def test_constraints_are_scaled_over_the_eligible_models_only(library, ask):
+    decision = decide(library, ask(), size=1.0, deny={"large"})
+    assert {r.model: r.terms["size"] for r in decision.ranking} == {"small": 0.0, "middle": 1.0}
+
+
+def test_tolerance_with_cost_is_the_cheapest_that_is_nearly_as_good(library, ask):
+    quality = np.array([0.6, 0.88, 0.9], dtype=np.float32)
+    assert decide(library, ask(), quality, tolerance=0.05, cost=1.0).model == "middle"
+
+
+def test_nobody_eligible_names_every_reason(library, ask):
+    with pytest.raises(NoEligibleModel) as caught:
+        decide(library, ask(), max_params=1e6, require={"vision"})
+    assert set(caught.value.reasons) == set(library.names)
+    assert "vision" in caught.value.reasons["small"]
+    assert "parameters" in caught.value.reasons["small"]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "quality",
+    [
+        np.array([0.1, np.nan, 0.2]),
+        np.array([0.1, 1.5, 0.2]),
+        np.array([-0.1, 0.5, 0.2]),
+        np.array([0.1, np.inf, 0.2]),
+        np.array([0.5, 0.5]),
+        np.zeros((1, 3)),
+    ],
+)
+def test_a_broken_prediction_is_an_error(library, ask, quality):
+    with pytest.raises(InvalidPrediction):
+        decide(library, ask(), quality)
+
+
+def test_a_name_that_no_model_has_is_an_error(library, ask):
+    with pytest.raises(UnknownModel, match="Did you mean 'small'"):
+        decide(library, ask(), deny={"smal"})
+
+
+def test_stickiness_is_the_price_of_switching(library):
+    request = Request(text="And then?", tokens=Tokens(50), previous="middle")
+    assert decide(library, request).model == "large"
+    decision = decide(library, request, stickiness=0.3)
+    assert decision.model == "middle"
+    assert {r.model: r.terms["stickiness"] for r in decision.ranking}["large"] == 0.3
+
+
+def test_in_an_open_tool_loop_the_model_stays(library):
+    request = Request(text="Go on", tokens=Tokens(50), previous="small", tool_loop=True)
+    decision = decide(library, request)
+    assert decision.order == ("small",)
+    assert "tool loop" in decision.excluded[0].reason
+
+
+def test_a_tool_loop_does_not_hold_a_model_that_a_limit_excludes(library):
+    request = Request(text="Go on", tokens=Tokens(50), previous="small", tool_loop=True)
+    assert decide(library, request, deny={"small"}).model == "large"
+
+
+def test_the_decision_is_plain_data(library, ask):
+    import json
+
+    decision = decide(library, ask(), cost=0.1, deny={"small"})
+    as_json = json.loads(json.dumps(decision.as_json()))
+    assert set(as_json) == {"model", "ranking", "excluded", "flags"}
+    assert set(as_json["ranking"][0]) == {
+        "model", "quality", "cost_usd", "latency_s", "objective", "terms",
+    }  # fmt: skip
+    assert as_json["flags"] == {"cost": 0.1, "deny": ["small"]}
+    summary = decision.summary(answered_by="middle")
+    assert (summary["model"], summary["decided"]) == ("middle", "large")
+    assert summary["quality"] == pytest.approx(0.7, abs=1e-4)
+
+
+numbers = st.floats(0.01, 100, allow_nan=False)
+silent_or = lambda known: st.none() | known  # noqa: E731
+
+
+@st.composite
+def random_libraries(draw: st.DrawFn) -> tuple[Library, np.ndarray]:
+    n = draw(st.integers(1, 8))
+    cards = []
+    for i in range(n):
+        prices = draw(silent_or(st.tuples(numbers, numbers)))
+        cards.append(
+            ModelCard(
+                name=f"m{i}",
+                parameters=draw(silent_or(st.floats(1e8, 1e12))),
+                input_usd_per_mtok=prices and prices[0],
+                output_usd_per_mtok=prices and prices[1],
+                verbosity=draw(silent_or(st.floats(0.2, 5))),
+            )
+        )
+    quality = draw(st.lists(st.floats(0, 1), min_size=n, max_size=n))
+    return Library(cards), np.array(quality, dtype=np.float32)
+
+
+@settings(max_examples=200, deadline=None)
+@given(random_libraries(), st.lists(st.floats(0, 3), min_size=2, max_size=6), st.floats(0, 1))
+def test_as_the_weight_on_cost_grows_neither_cost_nor_quality_rises(drawn, weights, size):
+    library, quality = drawn
+    request = Request.from_prompt("Why is the sky blue?")
+    chosen = [
+        choose(quality, library, Flags(cost=weight, size=size), request).ranking[0]
+        for weight in sorted(weights)
+    ]
+    for lighter, heavier in itertools.pairwise(chosen):
+        dear = np.inf if lighter.cost_usd is None else lighter.cost_usd
+        assert (np.inf if heavier.cost_usd is None else heavier.cost_usd) <= dear * (1 + 1e-9) or (
+            # A model whose cost is unknown counts as the dearest, and may be left for it.
+            lighter.cost_usd is None
+        )
+
+
+@settings(max_examples=200, deadline=None)
+@given(random_libraries(), st.lists(st.floats(0, 3), min_size=2, max_size=6))
+def test_as_the_weight_on_cost_grows_predicted_quality_never_rises(drawn, weights):
+    library, quality = drawn
+    request = Request.from_prompt("Why is the sky blue?")
+    chosen = [
+        choose(quality, library, Flags(cost=weight), request).ranking[0].quality
+        for weight in sorted(weights)
+    ]
+    assert all(b <= a + 1e-9 for a, b in itertools.pairwise(chosen))
+
+
+@settings(max_examples=200, deadline=None)
+@given(random_libraries(), st.floats(0, 0.01), st.floats(0, 1))
+def test_a_limit_on_cost_is_never_passed(drawn, limit, weight):
+    library, quality = drawn
+    request = Request.from_prompt("Why is the sky blue?")
+    try:
+        decision = choose(quality, library, Flags(max_cost_usd=limit, size=weight), request)
+    except NoEligibleModel:
+        return
+    assert all(r.cost_usd is not None and r.cost_usd <= limit for r in decision.ranking)
