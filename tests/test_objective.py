@@ -65,7 +65,9 @@ def test_each_term_is_the_weight_times_a_constraint_in_0_1(library, ask):
 
 
 def test_ties_go_to_the_library_order(library, ask):
-    assert decide(library, ask(), np.full(3, 0.5)).order == library.names
+    decision = decide(library, ask(), np.full(3, 0.5))
+    assert decision.model == library.names[0]
+    assert decision.order == library.names
 
 
 def test_cost_and_latency_are_expected_for_this_request(library, ask):
@@ -73,6 +75,15 @@ def test_cost_and_latency_are_expected_for_this_request(library, ask):
     tokens = 1250, 200 * 1.5
     assert ranked.cost_usd == pytest.approx((tokens[0] * 5 + tokens[1] * 15) / 1e6)
     assert ranked.latency_s == pytest.approx(0.8 + tokens[1] / 40)
+
+
+def test_cost_and_latency_are_weighed_by_their_logarithm(library, ask):
+    ranking = decide(library, ask(), cost=1.0, latency=1.0).ranking
+    for name, value in (("cost", "cost_usd"), ("latency", "latency_s")):
+        logs = {ranked.model: np.log(getattr(ranked, value)) for ranked in ranking}
+        middle = next(ranked for ranked in ranking if ranked.model == "middle")
+        share = (logs["middle"] - logs["small"]) / (logs["large"] - logs["small"])
+        assert middle.terms[name] == pytest.approx(share)
 
 
 def test_the_output_limit_caps_the_expected_cost(library, ask):
