@@ -6,7 +6,8 @@ Prints, per card, in the form of TOML:
 
 * `verbosity`: the geometric mean length of a model's responses over the prompts that every model
   of the table answered, divided by the median model's, averaged in log over the tables. Models
-  that think before they answer are left out: their tables hold only the answer.
+  that think before they answer are left out, since their tables hold only the answer; so are
+  those whose run gave bare answers or ran on past them, which says nothing of their chat.
 * `readability`: the mean Flesch reading ease of the responses without code, LaTeX and JSON, clipped
   to 0..100 and divided by 100; averaged over the tables that hold text.
 * `mmlu_pro`, `gsm8k`: mean scores in `mmlu_pro` and in the domain `gsm` of `zeroeval`.
@@ -21,11 +22,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from tryage.library import Library
 
 LENGTH_TABLES = ("mmlu_pro", "zeroeval", "reasoning_gym_easy")
 TEXT_TABLES = ("mmlu_pro_responses", "zeroeval")
 THINKS_UNSEEN = frozenset({"deepseek-r1", "o1-mini", "o3-mini", "qwq-32b"})
+SHAPED_BY_THE_RUN = frozenset(
+    {"gemini-1.5-pro-002", "gemma-3-27b-it", "jamba-1.5-large", "llama-3-70b", "llama-3-8b"}
+)
 LEAST_WORDS = 10
 
 REASONING = re.compile(r'"reasoning"\s*:\s*"(.*?)"\s*,?\s*"answer"', re.DOTALL)
@@ -56,7 +61,7 @@ def log_verbosity(table: pd.DataFrame) -> pd.Series:
     table = table[~table["model"].isin(THINKS_UNSEEN) & (table["response_chars"] > 0)]
     lengths = np.log(table["response_chars"]).groupby([table["prompt_id"], table["model"]]).mean()
     means = lengths.unstack("model").dropna().mean()
-    return means - means.median()
+    return (means - means.median()).drop(list(SHAPED_BY_THE_RUN), errors="ignore")
 
 
 def prose(response: str) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tryage import (
     Decision,
     Flags,
@@ -166,10 +167,25 @@ def test_what_the_call_needs_excludes_only_cards_that_say_they_lack_it(library, 
     assert decision.order == ("large", "silent")
 
 
+def test_a_card_may_say_what_it_lacks_and_leave_the_rest_open(ask):
+    library = Library([ModelCard(name="a", lacks={"tools"}),
+                       ModelCard(name="b", capabilities={"tools"}, lacks=frozenset())])  # fmt: skip
+    quality = np.array([0.9, 0.5])
+    assert decide(library, ask(needs=frozenset({"vision"})), quality).order == ("a", "b")
+    assert decide(library, ask(needs=frozenset({"tools"})), quality).order == ("b",)
+    assert decide(library, ask(), quality, require={"tools"}).order == ("b",)
+    with pytest.raises(NoEligibleModel):
+        decide(library, ask(), quality, require={"vision"})
+
+
 def test_a_prompt_longer_than_the_window_excludes_the_model(library, ask):
     decision = decide(library, ask("word " * 10_000))
     assert [excluded.model for excluded in decision.excluded] == ["small"]
     assert "12,500 tokens" in decision.excluded[0].reason
+
+
+def test_a_window_that_the_estimate_may_still_fit_is_not_too_small(library, ask):
+    assert not decide(library, ask("word" * 4_500)).excluded  # about 4,500 tokens into 4,000
 
 
 def test_constraints_are_scaled_over_the_eligible_models_only(library, ask):

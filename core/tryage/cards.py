@@ -85,6 +85,8 @@ class ModelCard:
         output_usd_per_mtok: USD per million answer tokens.
         cached_input_usd_per_mtok: USD per million prompt tokens read from the provider's cache.
         capabilities: What it can take or do, a subset of `CAPABILITIES`; `None` if not known.
+        lacks: What it cannot, where the list of capabilities is not the whole of it; `None` if
+            it is, so that it lacks all that is not listed.
         open_weights: Whether the weights can be downloaded.
         security: The most private place it can be had, one of `SECURITY_LEVELS`.
         first_token_s: Seconds until the first token of an answer, measured.
@@ -114,6 +116,7 @@ class ModelCard:
     output_usd_per_mtok: NonNegative | None = None
     cached_input_usd_per_mtok: NonNegative | None = None
     capabilities: frozenset[Capability] | None = None
+    lacks: frozenset[Capability] | None = None
     open_weights: bool | None = None
     security: Security | None = None
     first_token_s: NonNegative | None = None
@@ -121,3 +124,17 @@ class ModelCard:
     verbosity: Positive | None = None
     readability: Fraction | None = None
     benchmarks: Benchmarks = field(default_factory=dict, hash=False)
+
+    def has(self, capability: Capability) -> bool | None:
+        """Return whether the model has a capability; `None` where the card does not say.
+
+        Example:
+            >>> card = ModelCard(name="m", capabilities={"tools"})
+            >>> card.has("tools"), card.has("vision"), ModelCard(name="n").has("vision")
+            (True, False, None)
+        """
+        if self.capabilities is not None and capability in self.capabilities:
+            return True
+        if self.lacks is None:
+            return None if self.capabilities is None else False
+        return False if capability in self.lacks else None

@@ -17,6 +17,8 @@ from tryage.flags import Flags
 from tryage.library import Library
 from tryage.request import Tokens
 
+_FEW = 100
+
 
 class Exclusion(NamedTuple):
     """One limit: the models that it excludes, as a mask (n_models,), and why."""
@@ -135,6 +137,9 @@ class Decision:
 
     @cached_property
     def _order(self) -> list[int]:
+        if len(self.objective) <= _FEW:  # numpy's start costs more than the whole sort
+            values = self.objective.tolist()
+            return sorted((i for i, v in enumerate(values) if v < math.inf), key=values.__getitem__)
         order = np.argsort(self.objective, kind="stable")
         return [int(i) for i in order[: int(np.isfinite(self.objective).sum())]]
 

@@ -19,8 +19,8 @@ def expected_output_tokens(cards: Library, tokens: Tokens) -> FloatArray:
     """
     verbosity = cards.column("verbosity or 1", lambda c: c.verbosity or 1.0)
     longest = cards.column("longest answer", lambda c: c.max_output_tokens or np.inf)
-    limit = np.inf if tokens.output_limit is None else tokens.output_limit
-    return np.minimum(np.minimum(tokens.output * verbosity, longest), limit)
+    expected = np.minimum(tokens.output * verbosity, longest)
+    return expected if tokens.output_limit is None else np.minimum(expected, tokens.output_limit)
 
 
 def expected_cost(cards: Library, tokens: Tokens) -> FloatArray:

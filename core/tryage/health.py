@@ -38,7 +38,7 @@ class CircuitBreaker:
     def __init__(
         self,
         *,
-        first_rest_s: float = 2.0,
+        first_rest_s: float = 5.0,
         longest_rest_s: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -29,6 +29,9 @@ from tryage.request import Request
 
 FloatArray = NDArray[np.float64]
 
+SURELY = 0.8
+"""Tokens are estimated: a window is too small only if it is under this share of the estimate."""
+
 # Below these, differences stop to matter; they also keep a free model off log(0).
 _FLOORS = {"size": 1e5, "cost": 1e-7, "latency": 1e-3}
 
@@ -135,11 +138,15 @@ def _scale(raw: FloatArray, eligible: NDArray[np.bool_] | None) -> FloatArray:
     """Return the values moved to [0, 1] over the eligible models; 1 where they are NaN."""
     among = raw if eligible is None else raw[eligible]
     low, high = np.fmin.reduce(among), np.fmax.reduce(among)
-    span = high - low
-    with np.errstate(invalid="ignore"):
-        scaled = (raw - low) / span if span > 0 else raw * 0.0
-    scaled[np.isnan(scaled)] = 1.0
-    return np.minimum(np.maximum(scaled, 0.0, out=scaled), 1.0, out=scaled)
+    # All equal, or none known (NaN): nothing to tell the known ones apart by.
+    span = high - low if high > low else 1.0
+    scaled: FloatArray = raw - low
+    scaled /= span
+    if np.isnan(np.minimum.reduce(scaled)):  # a NaN anywhere comes through
+        scaled[np.isnan(scaled)] = 1.0
+    if eligible is not None:  # what is out may lie beyond the ends
+        np.minimum(np.maximum(scaled, 0.0, out=scaled), 1.0, out=scaled)
+    return scaled
 
 
 def _size(card: ModelCard) -> float | None:
@@ -194,24 +201,22 @@ def _capabilities(cards: Library, flags: Flags, request: Request) -> list[Exclus
 
 
 def _has(cards: Library, capability: Capability) -> FloatArray:
-    """Return 1 where a card lists the capability, 0 where it lists others only, NaN if silent."""
-    return cards.column(
-        f"has {capability}",
-        lambda card: None if card.capabilities is None else float(capability in card.capabilities),
-    )
+    """Return 1 for models that have the capability, 0 for those that lack it, NaN if unknown."""
+    return cards.column(f"has {capability}", lambda card: card.has(capability))
 
 
 def _windows(cards: Library, flags: Flags, request: Request) -> list[Exclusion]:
     windows = cards.column("context_tokens", lambda card: card.context_tokens)
     found = []
     smallest = cards.remember("least context", lambda: np.fmin.reduce(windows))
-    if smallest < request.tokens.input:
-        small = windows < request.tokens.input
-        found.append(Exclusion(small, f"its context is under {request.tokens.input:,} tokens"))
+    least = request.tokens.input * SURELY
+    if smallest < least:
+        reason = f"its context is under the call's {request.tokens.input:,} tokens or so"
+        found.append(Exclusion(windows < least, reason))
     if flags.min_context_tokens is not None:
-        least = flags.min_context_tokens
-        unproven = ~(windows >= least)
-        found.append(Exclusion(unproven, f"not known to take {least:,} tokens of context"))
+        unproven = ~(windows >= flags.min_context_tokens)
+        reason = f"not known to take {flags.min_context_tokens:,} tokens of context"
+        found.append(Exclusion(unproven, reason))
     return found
 
 
