@@ -1,0 +1,92 @@
+"""Tryage: one language model made of many.
+
+For every call Tryage predicts how well each model of a library would do on the prompt, weighs
+that against the caller's flags, and picks the best.
+
+    >>> import tryage
+    >>> router = tryage.Router.default(flags="cheap")
+    >>> decision = router.route("Prove that there are infinitely many primes.")
+    >>> decision.model in router.library
+    True
+"""
+
+from tryage.cards import CAPABILITIES, SECURITY_LEVELS, Capability, ModelCard, Security
+from tryage.conversation import Role, Turn, flags_in_prompt, request_of
+from tryage.data import PerformanceTable
+from tryage.decision import Decision, ExcludedModel, RankedModel
+from tryage.errors import (
+    AllModelsFailed,
+    CorruptArtifact,
+    DuplicateModel,
+    EmptyLibrary,
+    EmptyPrompt,
+    InvalidCard,
+    InvalidFlag,
+    InvalidPrediction,
+    InvalidTable,
+    MissingExtra,
+    NoEligibleModel,
+    NotFitted,
+    TryageError,
+    UnknownFlag,
+    UnknownModel,
+    UnknownPredictor,
+    UsageError,
+)
+from tryage.flag_context import current_flags, flags
+from tryage.flag_text import take_from_prompt
+from tryage.flags import Flags, as_flags
+from tryage.health import CircuitBreaker
+from tryage.library import Library
+from tryage.objective import choose
+from tryage.predictors import Predictor
+from tryage.request import Request, Tokens, count_tokens
+from tryage.router import Router
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CAPABILITIES",
+    "SECURITY_LEVELS",
+    "AllModelsFailed",
+    "Capability",
+    "CircuitBreaker",
+    "CorruptArtifact",
+    "Decision",
+    "DuplicateModel",
+    "EmptyLibrary",
+    "EmptyPrompt",
+    "ExcludedModel",
+    "Flags",
+    "InvalidCard",
+    "InvalidFlag",
+    "InvalidPrediction",
+    "InvalidTable",
+    "Library",
+    "MissingExtra",
+    "ModelCard",
+    "NoEligibleModel",
+    "NotFitted",
+    "PerformanceTable",
+    "Predictor",
+    "RankedModel",
+    "Request",
+    "Role",
+    "Router",
+    "Security",
+    "Tokens",
+    "TryageError",
+    "Turn",
+    "UnknownFlag",
+    "UnknownModel",
+    "UnknownPredictor",
+    "UsageError",
+    "as_flags",
+    "choose",
+    "count_tokens",
+    "current_flags",
+    "flags",
+    "flags_in_prompt",
+    "request_of",
+    "take_from_prompt",
+]

@@ -1,0 +1,1 @@
+"""Measures of routing: how good the choices are that follow from predictions."""

@@ -1,0 +1,146 @@
+"""What a prompt demands: the prompt's half of the default predictor.
+
+Quality is `sigmoid(demand · ability)`. The first two demands are the prompt's ease and its
+discrimination, how much ability tells on it (Birnbaum's two-parameter item response model, 1968,
+with the item's parameters predicted from its text); the others meet the particular strengths of
+models that were measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tryage.encoders.form import form_one
+from tryage.encoders.static import StaticEncoder
+
+Array = NDArray[np.float32]
+
+EASE, DISCRIMINATION = 0, 1
+"""Where the two demands stand that every model meets; the ability vector begins 1, ability."""
+
+LEAST_DISCRIMINATION = 0.05
+"""More ability never lowers the predicted quality of a model that is known by its card only."""
+
+
+@dataclass(frozen=True, eq=False)
+class DemandHead:
+    """A small network from a prompt's features to its demands.
+
+    One hidden layer, wide because several networks stand side by side in it; from it, demands
+    directly, and through the guessed domain; and a linear path past it.
+
+    Attributes:
+        form_low: (n_form,), form features are raised to these,
+        form_high: and cut off at these: a strange prompt is not an extreme one.
+        hidden: (n_features, n_hidden), with `hidden_bias` (n_hidden,).
+        outputs: (n_hidden, n_demands + n_domains): demands, then log-odds of domains, with
+            `outputs_bias` likewise.
+        domains: (n_domains, n_demands), the demands of each domain.
+        linear: (n_features, n_demands).
+    """
+
+    form_low: Array
+    form_high: Array
+    hidden: Array
+    hidden_bias: Array
+    outputs: Array
+    outputs_bias: Array
+    domains: Array
+    linear: Array
+
+    def demands(self, features: Array) -> Array:
+        """Return the demands of one prompt, float32 (n_demands,), from its features."""
+        hidden = np.maximum(features @ self.hidden + self.hidden_bias, 0)
+        outputs = hidden @ self.outputs + self.outputs_bias
+        n = self.linear.shape[1]
+        domains = outputs[n:]
+        domains = np.exp(domains - domains.max())
+        demands: Array = outputs[:n] + features @ self.linear
+        demands += (domains @ self.domains) / domains.sum()
+        demands[DISCRIMINATION] = max(demands[DISCRIMINATION], LEAST_DISCRIMINATION)
+        return demands
+
+    def features(self, encoder: StaticEncoder, text: str) -> Array:
+        """Return the features of one text, float32 (n_features,): its vector, then its form."""
+        shape = np.array(form_one(text), dtype=np.float32)
+        np.maximum(shape, self.form_low, out=shape)
+        np.minimum(shape, self.form_high, out=shape)
+        return np.concatenate((encoder.encode_one(text), shape))
+
+
+def sigmoid(log_odds: Array) -> Array:
+    """Return 1 / (1 + exp(-x)), computed in place."""
+    np.negative(log_odds, out=log_odds)
+    # exp of 80 is still a float32.
+    np.minimum(log_odds, np.float32(80), out=log_odds)
+    np.exp(log_odds, out=log_odds)
+    log_odds += np.float32(1)
+    return np.reciprocal(log_odds, out=log_odds)
+
+
+@dataclass(frozen=True, eq=False)
+class Abilities:
+    """The models' half: what each brings to meet demands.
+
+    Only measured models have strengths beyond general ability, so that a library of very many
+    models costs two numbers each.
+
+    Attributes:
+        general: float32 (2, n_models): 1, and general ability.
+        strengths: float32 (n_demands - 2, n_measured), what a measured model has besides.
+        measured: (n_measured,), the numbers of the measured models.
+    """
+
+    general: Array
+    strengths: Array
+    measured: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, vectors: Array) -> Abilities:
+        """Return the abilities of models that are all measured, from (n_demands, n_models)."""
+        return cls(vectors[:2], vectors[2:], np.arange(vectors.shape[1]))
+
+    def vectors(self) -> Array:
+        """Return them as float32 (n_demands, n_models), with zeros where nothing was measured."""
+        strengths = np.zeros((len(self.strengths), self.general.shape[1]), dtype=np.float32)
+        strengths[:, self.measured] = self.strengths
+        return np.concatenate([self.general, strengths])
+
+    def take(self, columns: NDArray[np.intp], general: Array) -> Abilities:
+        """Return the abilities of other models.
+
+        Args:
+            columns: (n_new,), each one's number here, or -1 for a model that is not here.
+            general: float32 (number of -1s,), the general ability of those.
+        """
+        strong = np.flatnonzero(columns >= 0)
+        both = self.general.take(columns, axis=1)
+        both[EASE, columns < 0] = 1
+        both[DISCRIMINATION, columns < 0] = general
+        strengths = np.ascontiguousarray(self.vectors()[2:, columns[strong]])
+        return Abilities(both, strengths, strong)
+
+
+def quality(
+    head: DemandHead, encoder: StaticEncoder, prompts: Sequence[str], abilities: Abilities
+) -> Array:
+    """Return the quality of models on prompts, float32 (n_prompts, n_models).
+
+    Args:
+        head: The prompt's half.
+        encoder: Text to vectors.
+        prompts: n_prompts texts.
+        abilities: The models' half.
+    """
+    rows = np.empty((len(prompts), abilities.general.shape[1]), dtype=np.float32)
+    # One prompt at a time: a product over a batch would round otherwise than one over one row.
+    for row, prompt in zip(rows, prompts, strict=True):
+        demands = head.demands(head.features(encoder, prompt))
+        np.matmul(demands[:2], abilities.general, out=row)
+        row[abilities.measured] += demands[2:] @ abilities.strengths
+        sigmoid(row)
+    return rows

@@ -1,0 +1,115 @@
+"""Predict, then decide: `Router.route(request) -> Decision`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tryage.decision import Decision
+from tryage.errors import InvalidPrediction
+from tryage.flag_context import current_flags
+from tryage.flags import Flags, as_flags
+from tryage.library import Library
+from tryage.objective import choose
+from tryage.predictors.base import Predictor
+from tryage.predictors.default import DefaultPredictor
+from tryage.request import Request
+
+
+class Router:
+    """A library, a predictor and the wishes that hold for every call; immutable.
+
+    Flags from four places are merged, the later the stronger: the router's own, the request's,
+    those of the `with tryage.flags(...)` blocks around the call, and those read from the prompt.
+
+    Args:
+        library: The models to choose from; the bundled library by default.
+        predictor: How well each would do; the bundled default predictor by default.
+        flags: Wishes for every call: `Flags`, their text form, or a dictionary.
+
+    Raises:
+        UnknownModel: The predictor learned nothing of a model of the library.
+        NotFitted: The predictor has not learned yet.
+
+    Example:
+        >>> router = Router(flags="cheap")
+        >>> router.route("What is the capital of France?").model in router.library
+        True
+    """
+
+    def __init__(
+        self,
+        library: Library | None = None,
+        predictor: Predictor | None = None,
+        flags: Flags | str | dict[str, Any] | None = None,
+    ) -> None:
+        self.library = library if library is not None else Library.bundled()
+        self.flags = as_flags(flags)
+        predictor = predictor if predictor is not None else DefaultPredictor.bundled()
+        self.predictor = predictor.for_library(self.library)
+
+    @classmethod
+    def default(cls, flags: Flags | str | dict[str, Any] | None = None) -> Router:
+        """Return the router over the bundled library with the bundled predictor."""
+        return cls(flags=flags)
+
+    def route(self, request: str | Request, flags: Flags | str | None = None) -> Decision:
+        """Return the decision for one request.
+
+        Args:
+            request: A prompt, or a request that also says what the call needs.
+            flags: Wishes for this call, when `request` is a prompt; a request carries its own.
+
+        Raises:
+            EmptyPrompt: The prompt is blank.
+            NoEligibleModel: The limits exclude every model.
+            InvalidPrediction: The predictor broke its contract.
+        """
+        return self.route_batch([request], flags)[0]
+
+    def route_batch(
+        self, requests: Sequence[str | Request], flags: Flags | str | None = None
+    ) -> list[Decision]:
+        """Return one decision per request; the prediction is made for all at once.
+
+        Args:
+            requests: Prompts or requests.
+            flags: Wishes for these calls, for those that are prompts.
+
+        Raises:
+            EmptyPrompt: A prompt is blank.
+            NoEligibleModel: The limits exclude every model for a request.
+            InvalidPrediction: The predictor broke its contract.
+        """
+        wishes = None if flags is None else as_flags(flags)
+        asked = [
+            Request.from_prompt(request, flags=wishes) if isinstance(request, str) else request
+            for request in requests
+        ]
+        quality = self._predict([request.text for request in asked])
+        around = current_flags()
+        return [
+            choose(
+                row,
+                self.library,
+                self.flags.merged(request.flags).merged(around).merged(request.prompt_flags),
+                request,
+            )
+            for row, request in zip(quality, asked, strict=True)
+        ]
+
+    def _predict(self, prompts: list[str]) -> NDArray[np.float32]:
+        quality = self.predictor.predict(prompts)
+        wanted = (len(prompts), len(self.library))
+        if quality.shape != wanted:
+            raise InvalidPrediction(
+                f"{type(self.predictor).__name__} answered with the shape {quality.shape}; "
+                f"{wanted} is wanted: (prompts, models)."
+            )
+        return quality
+
+    def __repr__(self) -> str:
+        return f"Router({self.library!r}, {type(self.predictor).__name__}, {self.flags})"
