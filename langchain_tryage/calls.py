@@ -1,0 +1,145 @@
+"""One call: what it needs, what was decided for it, and how the picked model is called."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
+
+from langchain_tryage.tools import BoundTools, with_tools
+from tryage import Decision, Flags, as_flags
+
+CONFIG_KEY = "tryage_flags"
+"""Where `config["configurable"]` holds flags for a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A chat model with all that one call of it takes.
+
+    Attributes:
+        model: The chat model.
+        config: The config of its run.
+        kwargs: Its arguments, stop sequences among them.
+    """
+
+    model: BaseChatModel
+    config: RunnableConfig
+    kwargs: dict[str, Any]
+
+
+@dataclass(slots=True)
+class RoutedCall:
+    """A call on its way to the models.
+
+    Attributes:
+        decision: What was decided.
+        candidates: The models by name.
+        input: What they are asked, as the caller gave it.
+        prompt: The same, converted once.
+        config: The caller's, with what the router's own constructor adds.
+        kwargs: The arguments for whichever model is called, stop sequences among them.
+        defaults: By model, the arguments that stand where the call gives none.
+        tools: What `bind_tools` was given, if it was called.
+        tries: How many models were tried.
+    """
+
+    decision: Decision
+    candidates: Mapping[str, BaseChatModel]
+    input: LanguageModelInput
+    prompt: PromptValue
+    config: RunnableConfig
+    kwargs: dict[str, Any]
+    defaults: Mapping[str, Mapping[str, Any]]
+    tools: BoundTools | None = None
+    tries: int = 0
+
+    def prepare(self, name: str) -> Prepared:
+        """Return a model with what to call it with: the next to be tried."""
+        model = self.candidates[name]
+        config, kwargs = self.config_for(name), self.kwargs_for(name)
+        if "tools" in kwargs:
+            target = with_tools(name, model, kwargs, self.tools)
+            model, kwargs = target.model, target.kwargs
+            if target.config:
+                config = merge_configs(target.config, config)
+        return Prepared(model, config, kwargs)
+
+    def kwargs_for(self, name: str) -> dict[str, Any]:
+        """Return the arguments for a model."""
+        defaults = self.defaults.get(name)
+        return {**defaults, **self.kwargs} if defaults else self.kwargs
+
+    def config_for(self, name: str) -> RunnableConfig:
+        """Return the config for the next model to be tried.
+
+        Its run says why it was picked. A run's id is the caller's for the first try alone, since
+        two runs of one id would be one in every trace.
+        """
+        self.tries += 1
+        quality = self.decision.quality[self.decision.library.position(name)]
+        config = cast(RunnableConfig, dict(self.config))
+        config["metadata"] = {
+            **(config.get("metadata") or {}),
+            "tryage_model": name,
+            "tryage_quality": round(float(quality), 4),
+            "tryage_try": self.tries,
+        }
+        if self.tries > 1:
+            config.pop("run_id", None)
+        return config
+
+
+def needs_of(kwargs: Mapping[str, Any]) -> frozenset[Any]:
+    """Return the capabilities without which a call with these arguments fails."""
+    needs = {"tools"} if kwargs.get("tools") else set()
+    wanted = kwargs.get("response_format")
+    if isinstance(wanted, type) or (
+        isinstance(wanted, dict) and wanted.get("type") not in ("text", "json_object")
+    ):
+        needs.add("json_schema")
+    return frozenset(needs)
+
+
+def output_limit(kwargs: Mapping[str, Any], default: int | None) -> int | None:
+    """Return the cut that the caller sets on the answer's tokens, if any."""
+    for key in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+        if isinstance(kwargs.get(key), int):
+            return int(kwargs[key])
+    return default
+
+
+def both_callbacks(own: Callbacks, given: Callbacks) -> Callbacks:
+    """Return the handlers of the router together with those of a call."""
+    if own is None:
+        return given
+    handlers = own if isinstance(own, list) else own.handlers
+    if given is None or isinstance(given, list):
+        return [*handlers, *(given or [])]
+    manager = given.copy()
+    for handler in handlers:
+        manager.add_handler(handler, inherit=True)
+    return manager
+
+
+def flags_in(config: RunnableConfig) -> Flags | None:
+    """Return the flags in `config["configurable"]["tryage_flags"]`, if any.
+
+    Raises:
+        UnknownFlag: There is no such flag.
+        InvalidFlag: A flag has a value that it cannot have.
+    """
+    given = (config.get("configurable") or {}).get(CONFIG_KEY)
+    if given is None or isinstance(given, Flags):
+        return given
+    return _parsed(given) if isinstance(given, str) else as_flags(given)
+
+
+_parsed = functools.lru_cache(maxsize=256)(Flags.parse)
