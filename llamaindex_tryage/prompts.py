@@ -1,0 +1,170 @@
+"""Calls with a prompt template: passed on whole.
+
+The LLM that answers fills the template in its own way, with its own system prompt, its own choice
+between chat and completion, and its own road to structured output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
+from pydantic import BaseModel
+
+from llamaindex_tryage.base import RoutingLLM, fresh
+from llamaindex_tryage.messages import flags_of_arguments
+from llamaindex_tryage.responses import arelay, as_is, relay
+from tryage import Decision
+
+if TYPE_CHECKING:
+    from llama_index.core.program.utils import FlexibleModel
+    from llama_index.core.types import TokenAsyncGen, TokenGen
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class PromptRoutes(RoutingLLM):
+    """The entry points that take a prompt template, for text and for structured output.
+
+    What they return has no room for the decision: the `RoutingDecisionEvent` tells it.
+    """
+
+    def predict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
+        """Return the best LLM's answer to a filled template.
+
+        Args:
+            prompt: The template.
+            prompt_args: What it is filled with.
+
+        Raises:
+            EmptyPrompt: The filled template is blank.
+            NoEligibleModel: The limits exclude every LLM.
+            AllModelsFailed: Every LLM that was tried failed; holds each cause.
+        """
+        decision, arguments = self._decide_prompt(prompt, prompt_args)
+        return self._call(decision, lambda llm: llm.predict(prompt, **arguments)).value
+
+    async def apredict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
+        """Return the best LLM's answer to a filled template; otherwise like `predict`."""
+        decision, arguments = self._decide_prompt(prompt, prompt_args)
+        outcome = await self._acall(decision, lambda llm: llm.apredict(prompt, **arguments))
+        return outcome.value
+
+    def stream(self, prompt: BasePromptTemplate, **prompt_args: Any) -> TokenGen:
+        """Return the words of its answer, the first of them there; otherwise like `predict`."""
+        decision, arguments = self._decide_prompt(prompt, prompt_args)
+        outcome = self._open(decision, lambda llm: llm.stream(prompt, **arguments), bool)
+        return relay(outcome, self._candidates.breaker, as_is)
+
+    async def astream(self, prompt: BasePromptTemplate, **prompt_args: Any) -> TokenAsyncGen:
+        """Return the words of its answer, the first of them there; otherwise like `predict`."""
+        decision, arguments = self._decide_prompt(prompt, prompt_args)
+        outcome = await self._aopen(decision, lambda llm: llm.astream(prompt, **arguments), bool)
+        return arelay(outcome, self._candidates.breaker, as_is)
+
+    def structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """Return an object that the best LLM fills, by whatever means it has for that.
+
+        Args:
+            output_cls: The class of the object.
+            prompt: The template.
+            llm_kwargs: Passed on to the LLM that answers; not changed.
+            prompt_args: What the template is filled with.
+
+        Raises:
+            EmptyPrompt: The filled template is blank.
+            NoEligibleModel: The limits exclude every LLM.
+            AllModelsFailed: Every LLM that was tried failed; holds each cause.
+        """
+        decision, arguments = self._decide_prompt(prompt, prompt_args, llm_kwargs)
+        outcome = self._call(
+            decision,
+            lambda llm: llm.structured_predict(
+                output_cls=output_cls, prompt=prompt, llm_kwargs=_copy(llm_kwargs), **arguments
+            ),
+        )
+        filled: Model = outcome.value
+        return filled
+
+    async def astructured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """Return an object that the best LLM fills; otherwise like `structured_predict`."""
+        decision, arguments = self._decide_prompt(prompt, prompt_args, llm_kwargs)
+        outcome = await self._acall(
+            decision,
+            lambda llm: llm.astructured_predict(
+                output_cls=output_cls, prompt=prompt, llm_kwargs=_copy(llm_kwargs), **arguments
+            ),
+        )
+        filled: Model = outcome.value
+        return filled
+
+    def stream_structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Model | FlexibleModel, None, None]:
+        """Return the object as it fills, the first state there; like `structured_predict`."""
+        decision, arguments = self._decide_prompt(prompt, prompt_args, llm_kwargs)
+        outcome = self._open(
+            decision,
+            lambda llm: llm.stream_structured_predict(
+                output_cls=output_cls, prompt=prompt, llm_kwargs=_copy(llm_kwargs), **arguments
+            ),
+            _anything,
+        )
+        return relay(outcome, self._candidates.breaker, as_is)
+
+    async def astream_structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Model | FlexibleModel, None]:
+        """Return the object as it fills, the first state there; like `structured_predict`."""
+        decision, arguments = self._decide_prompt(prompt, prompt_args, llm_kwargs)
+        outcome = await self._aopen(
+            decision,
+            lambda llm: llm.astream_structured_predict(
+                output_cls=output_cls, prompt=prompt, llm_kwargs=_copy(llm_kwargs), **arguments
+            ),
+            _anything,
+        )
+        return arelay(outcome, self._candidates.breaker, as_is)
+
+    def _decide_prompt(
+        self,
+        prompt: BasePromptTemplate,
+        prompt_args: dict[str, Any],
+        llm_kwargs: dict[str, Any] | None = None,
+    ) -> tuple[Decision, dict[str, Any]]:
+        """Return the decision, and the template's arguments as the LLM shall see them."""
+        arguments, flags = (
+            flags_of_arguments(prompt_args) if self.prompt_flags else (prompt_args, None)
+        )
+        messages = prompt.format_messages(llm=self, **arguments)
+        request = self._request(messages, llm_kwargs or {}, prompt_flags=flags)
+        return self._decide(request), arguments
+
+
+def _copy(llm_kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if llm_kwargs is None else fresh(llm_kwargs)
+
+
+def _anything(_: object) -> bool:
+    return True

@@ -1,0 +1,334 @@
+"""Calls with tools: routed before the tools are put into any provider's format.
+
+Each LLM formats the tools, and reads the calls in its responses, by itself: providers agree on
+neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from llama_index.core.agent.react import ReActChatFormatter, ReActOutputParser
+from llama_index.core.base.llms.types import ToolCallBlock
+from llama_index.core.llms import (
+    LLM,
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.llms.utils import parse_partial_json
+from llama_index_instrumentation import get_dispatcher
+
+from llamaindex_tryage.base import RoutingLLM, fresh
+from llamaindex_tryage.responses import (
+    account,
+    answered_by,
+    arelay,
+    chat_has_content,
+    relay,
+    stamped_chat,
+)
+from tryage import Decision, NoEligibleModel
+
+if TYPE_CHECKING:
+    from llama_index.core.chat_engine.types import AgentChatResponse
+    from llama_index.core.tools.types import BaseTool
+
+dispatcher = get_dispatcher(__name__)
+
+
+class ToolRoutes(RoutingLLM):
+    """The entry points that take tools; they go to LLMs that can be given tools."""
+
+    @dispatcher.span
+    def chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """Return the best function-calling LLM's answer, which may ask for tools.
+
+        Args:
+            tools: What it may call.
+            user_msg: What the user says.
+            chat_history: The conversation before; not changed.
+            verbose: Passed on, like all that follow.
+            allow_parallel_tool_calls: Whether it may call several at once.
+            tool_required: Whether it must call one.
+            kwargs: Passed on to the LLM that answers.
+
+        Raises:
+            NoEligibleModel: None of the LLMs can be given tools, or the limits exclude those.
+            AllModelsFailed: Every LLM that was tried failed; holds each cause.
+        """
+        options = _options(verbose, allow_parallel_tool_calls, tool_required, kwargs)
+        decision, said = self._decide_tools(user_msg, chat_history, kwargs)
+        outcome = self._call(
+            decision, lambda llm: _able(llm).chat_with_tools(tools, **fresh(said), **fresh(options))
+        )
+        return stamped_chat(outcome.value, account(decision, outcome))
+
+    @dispatcher.span
+    async def achat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """Return the best function-calling LLM's answer; otherwise like `chat_with_tools`."""
+        options = _options(verbose, allow_parallel_tool_calls, tool_required, kwargs)
+        decision, said = self._decide_tools(user_msg, chat_history, kwargs)
+        outcome = await self._acall(
+            decision,
+            lambda llm: _able(llm).achat_with_tools(tools, **fresh(said), **fresh(options)),
+        )
+        return stamped_chat(outcome.value, account(decision, outcome))
+
+    @dispatcher.span
+    def stream_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseGen:
+        """Return the chunks of its answer, the first content there; like `chat_with_tools`."""
+        options = _options(verbose, allow_parallel_tool_calls, tool_required, kwargs)
+        decision, said = self._decide_tools(user_msg, chat_history, kwargs)
+        outcome = self._open(
+            decision,
+            lambda llm: _able(llm).stream_chat_with_tools(tools, **fresh(said), **fresh(options)),
+            chat_has_content,
+        )
+        finish = partial(stamped_chat, told=account(decision, outcome))
+        return relay(outcome, self._candidates.breaker, finish)
+
+    @dispatcher.span
+    async def astream_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseAsyncGen:
+        """Return the chunks of its answer, the first content there; like `chat_with_tools`."""
+        options = _options(verbose, allow_parallel_tool_calls, tool_required, kwargs)
+        decision, said = self._decide_tools(user_msg, chat_history, kwargs)
+        outcome = await self._aopen(
+            decision,
+            lambda llm: _able(llm).astream_chat_with_tools(tools, **fresh(said), **fresh(options)),
+            chat_has_content,
+        )
+        finish = partial(stamped_chat, told=account(decision, outcome))
+        return arelay(outcome, self._candidates.breaker, finish)
+
+    def predict_and_call(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        error_on_no_tool_call: bool = True,
+        error_on_tool_error: bool = False,
+        **kwargs: Any,
+    ) -> AgentChatResponse:
+        """Return what the tools answer that the best LLM chose to call.
+
+        Where no LLM can be given tools, the best one is led through them by text, as LlamaIndex
+        does for such an LLM by itself.
+
+        Args:
+            tools: What it may call.
+            user_msg: What the user says.
+            chat_history: The conversation before; not changed.
+            verbose: Passed on, like all that follow.
+            allow_parallel_tool_calls: Whether it may call several at once.
+            error_on_no_tool_call: Whether to raise where it calls none.
+            error_on_tool_error: Whether to raise where a tool fails.
+            kwargs: Passed on to the LLM that answers.
+
+        Raises:
+            NoEligibleModel: The limits exclude every LLM.
+            AllModelsFailed: Every LLM that was tried failed; holds each cause.
+        """
+        decision, said = self._decide_tools(user_msg, chat_history, kwargs, by_text_if_must=True)
+        options = {
+            **self._for_tools_by_text(kwargs),
+            "verbose": verbose,
+            "allow_parallel_tool_calls": allow_parallel_tool_calls,
+            "error_on_no_tool_call": error_on_no_tool_call,
+            "error_on_tool_error": error_on_tool_error,
+        }
+        outcome = self._call(
+            decision,
+            lambda llm: llm.predict_and_call(list(tools), **fresh(said), **fresh(options)),
+        )
+        return outcome.value
+
+    async def apredict_and_call(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        error_on_no_tool_call: bool = True,
+        error_on_tool_error: bool = False,
+        **kwargs: Any,
+    ) -> AgentChatResponse:
+        """Return what the tools answer; otherwise like `predict_and_call`."""
+        decision, said = self._decide_tools(user_msg, chat_history, kwargs, by_text_if_must=True)
+        options = {
+            **self._for_tools_by_text(kwargs),
+            "verbose": verbose,
+            "allow_parallel_tool_calls": allow_parallel_tool_calls,
+            "error_on_no_tool_call": error_on_no_tool_call,
+            "error_on_tool_error": error_on_tool_error,
+        }
+        outcome = await self._acall(
+            decision,
+            lambda llm: llm.apredict_and_call(list(tools), **fresh(said), **fresh(options)),
+        )
+        return outcome.value
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool | None = None, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """Return the tool calls of a response, as the LLM that gave it reads them.
+
+        Args:
+            response: A response of this router, or a chunk of one.
+            error_on_no_tool_call: Whether to raise where there is none; if not said, that LLM
+                decides.
+            kwargs: Not used.
+
+        Raises:
+            ValueError: There is no tool call, and that was asked to be an error.
+        """
+        llm = self._candidates.llms.get(answered_by(response) or "")
+        if isinstance(llm, FunctionCallingLLM):
+            if error_on_no_tool_call is None:
+                return llm.get_tool_calls_from_response(response)
+            return llm.get_tool_calls_from_response(
+                response, error_on_no_tool_call=error_on_no_tool_call
+            )
+        return _read_tool_calls(response, error_on_no_tool_call is not False)
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Return the call as the first function-calling LLM would make it.
+
+        The entry points above do not come through here: they leave it to the LLM that is chosen.
+        """
+        able = self._candidates.call_tools
+        if not able:
+            raise NoEligibleModel(dict.fromkeys(self.names, "is no function-calling LLM"))
+        return _able(self._candidates.llms[able[0]])._prepare_chat_with_tools_compat(
+            tools,
+            user_msg=user_msg,
+            chat_history=list(chat_history or []),
+            verbose=verbose,
+            allow_parallel_tool_calls=allow_parallel_tool_calls,
+            tool_required=tool_required,
+            **kwargs,
+        )
+
+    def _decide_tools(
+        self,
+        user_msg: str | ChatMessage | None,
+        chat_history: list[ChatMessage] | None,
+        kwargs: dict[str, Any],
+        *,
+        by_text_if_must: bool = False,
+    ) -> tuple[Decision, dict[str, Any]]:
+        """Return the decision, and `user_msg` and `chat_history` as the LLM shall see them."""
+        messages = list(chat_history or [])
+        if user_msg is not None:
+            asked = ChatMessage(content=user_msg) if isinstance(user_msg, str) else user_msg
+            messages.append(asked)
+        clean, flags = self._read(messages)
+        wanted = not by_text_if_must or bool(self._candidates.call_tools)
+        decision = self._decide(self._request(clean, kwargs, tools=wanted, prompt_flags=flags))
+        if user_msg is None:
+            return decision, {"user_msg": None, "chat_history": list(clean)}
+        said = user_msg if clean[-1] is messages[-1] else clean[-1]
+        return decision, {"user_msg": said, "chat_history": list(clean[:-1])}
+
+    def _for_tools_by_text(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with what LlamaIndex needs to lead an LLM through tools by text."""
+        if self._candidates.call_tools:
+            return kwargs
+        return {
+            "react_chat_formatter": ReActChatFormatter(),
+            "output_parser": ReActOutputParser(),
+            **kwargs,
+        }
+
+
+def _able(llm: LLM) -> FunctionCallingLLM:
+    """Return the LLM as one that has the methods for tools; the decision saw to that."""
+    return cast(FunctionCallingLLM, llm)
+
+
+def _options(
+    verbose: bool, allow_parallel_tool_calls: bool, tool_required: bool, kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "verbose": verbose,
+        "allow_parallel_tool_calls": allow_parallel_tool_calls,
+        "tool_required": tool_required,
+        **kwargs,
+    }
+
+
+def _read_tool_calls(response: ChatResponse, must: bool) -> list[ToolSelection]:
+    """Return the tool calls that stand in a response's blocks."""
+    calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+    if must and not calls:
+        raise ValueError("Expected at least one tool call, but got 0 tool calls.")
+    return [
+        ToolSelection(
+            tool_id=call.tool_call_id or "",
+            tool_name=call.tool_name,
+            tool_kwargs=_arguments(call.tool_kwargs),
+        )
+        for call in calls
+    ]
+
+
+def _arguments(given: dict[str, Any] | str) -> dict[str, Any]:
+    if not isinstance(given, str):
+        return given
+    try:
+        return parse_partial_json(given)  # while it streams it is not complete
+    except (ValueError, TypeError):
+        return {}
