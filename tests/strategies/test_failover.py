@@ -5,6 +5,7 @@ import inspect
 import threading
 
 import pytest
+
 from tryage import AllModelsFailed, CircuitBreaker
 from tryage.strategies import Attempt, Call, Outcome, arun, failover, run
 from tryage.testing import Upstream

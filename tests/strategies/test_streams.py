@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from tryage import CircuitBreaker
 from tryage.strategies import aopen_stream, failover, open_stream, run
 from tryage.testing import Upstream

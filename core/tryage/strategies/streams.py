@@ -6,7 +6,7 @@ answer is not spliced from two models.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -28,7 +28,7 @@ class OpenedStream(Generic[T]):
     held: tuple[T, ...]
     source: Iterator[T]
 
-    def chunks(self, model: str, breaker: CircuitBreaker) -> Iterator[T]:
+    def chunks(self, model: str, breaker: CircuitBreaker) -> Generator[T]:
         """Yield every chunk; a break on the way rests the model and is raised, never hidden."""
         try:
             yield from self.held
@@ -49,7 +49,7 @@ class AsyncOpenedStream(Generic[T]):
     held: tuple[T, ...]
     source: AsyncIterator[T]
 
-    async def chunks(self, model: str, breaker: CircuitBreaker) -> AsyncIterator[T]:
+    async def chunks(self, model: str, breaker: CircuitBreaker) -> AsyncGenerator[T]:
         """Yield every chunk; a break on the way rests the model and is raised, never hidden."""
         try:
             for chunk in self.held:

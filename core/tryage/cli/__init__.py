@@ -1,0 +1,36 @@
+"""The command line. Exit status: 0 done, 1 it failed, 2 it was asked wrongly."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from tryage.cli.demo import demo
+from tryage.cli.models import models
+from tryage.cli.route import route
+from tryage.errors import TryageError, UsageError
+
+app = typer.Typer(
+    help="One language model made of many: predict, weigh, call the best.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(route)
+app.command()(models)
+app.command()(demo)
+
+
+def main() -> None:
+    """Run the command line; an expected error becomes one line on standard error."""
+    try:
+        app()
+    except TryageError as error:
+        print(f"tryage: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,29 @@
+"""`tryage demo`: the main job, on models that run on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the picture of the Pareto front goes.")
+    ] = Path("out"),
+) -> None:
+    """Route typical prompts, then let small models that ship with Tryage answer for real.
+
+    Needs no key and downloads nothing; takes a few minutes on two cores.
+
+    Example: tryage demo --out out
+    """
+    from rich.console import Console
+
+    from tryage.demo.answering import show_answering
+    from tryage.demo.routing import show_routing
+
+    console = Console(highlight=False)
+    show_routing(console)
+    show_answering(console, out)
