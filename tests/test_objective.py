@@ -78,6 +78,17 @@ def test_cost_and_latency_are_expected_for_this_request(library, ask):
     assert ranked.latency_s == pytest.approx(0.8 + tokens[1] / 40)
 
 
+@pytest.mark.parametrize("limit", [None, 10, 10_000])
+def test_the_summary_expects_what_the_ranking_expects(ask, limit):
+    library = Library.bundled()
+    request = ask("word " * 300, max_output_tokens=limit)
+    decision = decide(library, request, np.full(len(library), 0.5))
+    for ranked in decision.ranking:
+        told = decision.summary(answered_by=ranked.model)
+        assert told["expected_cost_usd"] == pytest.approx(ranked.cost_usd)
+        assert told["expected_latency_s"] == pytest.approx(ranked.latency_s)
+
+
 def test_cost_and_latency_are_weighed_by_their_logarithm(library, ask):
     ranking = decide(library, ask(), cost=1.0, latency=1.0).ranking
     for name, value in (("cost", "cost_usd"), ("latency", "latency_s")):

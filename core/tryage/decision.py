@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tryage.cards import ModelCard
-from tryage.expectations import expected_cost, expected_latency
+from tryage.expectations import expected_cost, expected_latency, expected_of
 from tryage.flags import Flags
 from tryage.library import Library
 from tryage.request import Tokens
@@ -116,12 +116,13 @@ class Decision:
         """
         model = answered_by or self.model
         i = self.library.position(model)
+        cost, latency = expected_of(self.library[i], self.tokens)
         return {
             "model": model,
             "decided": self.model,
             "quality": round(float(self.quality[i]), 4),
-            "expected_cost_usd": _known(expected_cost(self.library, self.tokens)[i]),
-            "expected_latency_s": _known(expected_latency(self.library, self.tokens)[i]),
+            "expected_cost_usd": cost,
+            "expected_latency_s": latency,
             "flags": self.flags.as_json(),
             "alternatives": [name for name in self.order[:4] if name != model][:3],
         }

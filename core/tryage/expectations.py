@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from tryage.cards import ModelCard
 from tryage.library import Library
 from tryage.request import Tokens
 
@@ -35,6 +38,22 @@ def expected_latency(cards: Library, tokens: Tokens) -> FloatArray:
     first = cards.column("first_token_s", lambda c: c.first_token_s)
     rate = cards.column("output_tokens_per_s", lambda c: c.output_tokens_per_s)
     return first + expected_output_tokens(cards, tokens) / rate
+
+
+def expected_of(card: ModelCard, tokens: Tokens) -> tuple[float | None, float | None]:
+    """Return one model's expected cost in USD and seconds; `None` where its card is silent.
+
+    The same figures as above, without the arrays, whose start costs more than a single model.
+    """
+    limit = math.inf if tokens.output_limit is None else tokens.output_limit
+    longest = card.max_output_tokens or math.inf
+    output = min(tokens.output * (card.verbosity or 1.0), longest, limit)
+    cost = latency = None
+    if card.input_usd_per_mtok is not None and card.output_usd_per_mtok is not None:
+        cost = (tokens.input * card.input_usd_per_mtok + output * card.output_usd_per_mtok) / 1e6
+    if card.first_token_s is not None and card.output_tokens_per_s is not None:
+        latency = card.first_token_s + output / card.output_tokens_per_s
+    return cost, latency
 
 
 def _per_token(usd_per_mtok: float | None) -> float | None:
