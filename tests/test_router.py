@@ -18,6 +18,7 @@ from tryage import (
     Router,
     Tokens,
     UnknownModel,
+    UsageError,
 )
 from tryage.predictors.baselines import BestSinglePredictor
 from tryage.testing import FunctionPredictor
@@ -32,6 +33,17 @@ def router(library):
 def test_an_empty_prompt_is_an_error(router, prompt):
     with pytest.raises(EmptyPrompt):
         router.route(prompt)
+
+
+@pytest.mark.parametrize("given", [None, 3, b"bytes", ["a", "list"]])
+def test_what_is_no_prompt_is_an_error(router, given):
+    with pytest.raises(UsageError, match=type(given).__name__):
+        router.route(given)
+
+
+def test_a_batch_is_not_one_prompt(router):
+    with pytest.raises(UsageError, match="route_batch"):
+        router.route_batch("one prompt")
 
 
 def test_a_request_without_text_may_need_something_else(router):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tryage.decision import Decision
-from tryage.errors import InvalidPrediction
+from tryage.errors import InvalidPrediction, UsageError
 from tryage.flag_context import current_flags
 from tryage.flags import Flags, as_flags
 from tryage.library import Library
@@ -81,14 +81,14 @@ class Router:
 
         Raises:
             EmptyPrompt: A prompt is blank.
+            UsageError: One of them is neither a prompt nor a request.
             NoEligibleModel: The limits exclude every model for a request.
             InvalidPrediction: The predictor broke its contract.
         """
         wishes = None if flags is None else as_flags(flags)
-        asked = [
-            Request.from_prompt(request, flags=wishes) if isinstance(request, str) else request
-            for request in requests
-        ]
+        if isinstance(requests, str):
+            raise UsageError("route_batch takes a list of prompts; give one prompt to route.")
+        asked = [_request(request, wishes) for request in requests]
         quality = self._predict([request.text for request in asked])
         around = current_flags()
         return [
@@ -113,3 +113,11 @@ class Router:
 
     def __repr__(self) -> str:
         return f"Router({self.library!r}, {type(self.predictor).__name__}, {self.flags})"
+
+
+def _request(given: str | Request, wishes: Flags | None) -> Request:
+    if isinstance(given, Request):
+        return given
+    if isinstance(given, str):
+        return Request.from_prompt(given, flags=wishes)
+    raise UsageError(f"cannot route a {type(given).__name__}; give a prompt (str) or a Request.")
