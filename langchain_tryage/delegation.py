@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, closing
 from typing import Any, TypeVar
 
-from langchain_tryage.metadata import report
 from tryage import CircuitBreaker, Decision
 from tryage.strategies import (
     AsyncOpenedStream,
@@ -17,6 +16,7 @@ from tryage.strategies import (
     arun,
     failover,
     open_stream,
+    report,
     run,
 )
 

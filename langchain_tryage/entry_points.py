@@ -35,11 +35,11 @@ from langchain_tryage.metadata import (
     generation_has_content,
     generation_with_report,
     has_content,
-    report,
     with_report,
 )
 from langchain_tryage.results import as_chunk, joined, result_with_report
 from tryage import CircuitBreaker
+from tryage.strategies import report
 
 
 class TransparentChatModel(BaseChatModel):

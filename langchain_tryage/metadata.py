@@ -8,9 +8,6 @@ from typing import Any, TypeVar
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 
-from tryage import Decision
-from tryage.strategies import Outcome
-
 KEY = "tryage"
 """Where `response_metadata` holds it."""
 
@@ -18,12 +15,6 @@ M = TypeVar("M")
 G = TypeVar("G", ChatGeneration, ChatGenerationChunk)
 
 _THINKING = ("thinking", "reasoning")
-
-
-def report(decision: Decision, outcome: Outcome[Any]) -> dict[str, Any]:
-    """Return what was decided and tried, as plain values for `response_metadata["tryage"]`."""
-    tried = [{"model": attempt.model, "error": attempt.error} for attempt in outcome.attempts]
-    return {**decision.summary(answered_by=outcome.model), "attempts": tried}
 
 
 def with_report(message: M, told: dict[str, Any]) -> M:

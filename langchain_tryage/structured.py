@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from langchain_tryage.calls import RoutedCall
 from langchain_tryage.delegation import acall_through, astream_through, call_through, stream_through
-from langchain_tryage.metadata import has_content, report, with_report
-from tryage.strategies import Outcome
+from langchain_tryage.metadata import has_content, with_report
+from tryage.strategies import Outcome, report
 
 if TYPE_CHECKING:
     from langchain_tryage.chat_model import ChatTryage

@@ -21,7 +21,6 @@ from llama_index.core.llms import (
 from llamaindex_tryage.base import fresh
 from llamaindex_tryage.prompts import PromptRoutes
 from llamaindex_tryage.responses import (
-    account,
     arelay,
     chat_has_content,
     completion_has_content,
@@ -32,6 +31,7 @@ from llamaindex_tryage.responses import (
 from llamaindex_tryage.spans import spared
 from llamaindex_tryage.tools import ToolRoutes
 from tryage import Decision, EmptyPrompt, Flags, ModelCard, Predictor, take_from_prompt
+from tryage.strategies import report
 
 
 @spared
@@ -124,7 +124,7 @@ class Tryage(PromptRoutes, ToolRoutes):
         """
         messages, decision = self._decide_chat(messages, kwargs)
         outcome = self._call(decision, lambda llm: llm.chat(list(messages), **fresh(kwargs)))
-        return stamped_chat(outcome.value, account(decision, outcome))
+        return stamped_chat(outcome.value, report(decision, outcome))
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer of the best LLM; otherwise like `chat`."""
@@ -132,7 +132,7 @@ class Tryage(PromptRoutes, ToolRoutes):
         outcome = await self._acall(
             decision, lambda llm: llm.achat(list(messages), **fresh(kwargs))
         )
-        return stamped_chat(outcome.value, account(decision, outcome))
+        return stamped_chat(outcome.value, report(decision, outcome))
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Return the chunks of the best LLM's answer, whose first content has arrived.
@@ -154,7 +154,7 @@ class Tryage(PromptRoutes, ToolRoutes):
             lambda llm: llm.stream_chat(list(messages), **fresh(kwargs)),
             chat_has_content,
         )
-        finish = partial(stamped_chat, told=account(decision, outcome))
+        finish = partial(stamped_chat, told=report(decision, outcome))
         return relay(outcome, self._candidates.breaker, finish)
 
     async def astream_chat(
@@ -167,7 +167,7 @@ class Tryage(PromptRoutes, ToolRoutes):
             lambda llm: llm.astream_chat(list(messages), **fresh(kwargs)),
             chat_has_content,
         )
-        finish = partial(stamped_chat, told=account(decision, outcome))
+        finish = partial(stamped_chat, told=report(decision, outcome))
         return arelay(outcome, self._candidates.breaker, finish)
 
     # Completion
@@ -190,7 +190,7 @@ class Tryage(PromptRoutes, ToolRoutes):
         text, decision = self._decide_completion(prompt, kwargs)
         options = _options(formatted, kwargs)
         outcome = self._call(decision, lambda llm: llm.complete(text, **fresh(options)))
-        return stamped_completion(outcome.value, account(decision, outcome))
+        return stamped_completion(outcome.value, report(decision, outcome))
 
     async def acomplete(
         self, prompt: str | None = None, formatted: bool = False, **kwargs: Any
@@ -199,7 +199,7 @@ class Tryage(PromptRoutes, ToolRoutes):
         text, decision = self._decide_completion(prompt, kwargs)
         options = _options(formatted, kwargs)
         outcome = await self._acall(decision, lambda llm: llm.acomplete(text, **fresh(options)))
-        return stamped_completion(outcome.value, account(decision, outcome))
+        return stamped_completion(outcome.value, report(decision, outcome))
 
     def stream_complete(
         self, prompt: str | None = None, formatted: bool = False, **kwargs: Any
@@ -223,7 +223,7 @@ class Tryage(PromptRoutes, ToolRoutes):
             lambda llm: llm.stream_complete(text, **fresh(options)),
             completion_has_content,
         )
-        finish = partial(stamped_completion, told=account(decision, outcome))
+        finish = partial(stamped_completion, told=report(decision, outcome))
         return relay(outcome, self._candidates.breaker, finish)
 
     async def astream_complete(
@@ -237,7 +237,7 @@ class Tryage(PromptRoutes, ToolRoutes):
             lambda llm: llm.astream_complete(text, **fresh(options)),
             completion_has_content,
         )
-        finish = partial(stamped_completion, told=account(decision, outcome))
+        finish = partial(stamped_completion, told=report(decision, outcome))
         return arelay(outcome, self._candidates.breaker, finish)
 
     # Deciding

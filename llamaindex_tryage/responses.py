@@ -10,20 +10,13 @@ from llama_index.core.base.llms.types import TextBlock
 from llama_index.core.llms import ChatResponse, CompletionResponse
 
 from llamaindex_tryage.messages import routed
-from tryage import CircuitBreaker, Decision
+from tryage import CircuitBreaker
 from tryage.strategies import AsyncOpenedStream, OpenedStream, Outcome
 
 T = TypeVar("T")
 
 KEY = "tryage"
 """Where in a response's `additional_kwargs` the decision stands."""
-
-
-def account(decision: Decision, outcome: Outcome[Any]) -> dict[str, Any]:
-    """Return what a response tells of its decision: plain values, the attempts among them."""
-    told = decision.summary(answered_by=outcome.model)
-    told["attempts"] = [{"model": a.model, "error": a.error} for a in outcome.attempts]
-    return told
 
 
 def answered_by(response: ChatResponse) -> str | None:

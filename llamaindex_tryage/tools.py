@@ -26,7 +26,6 @@ from llama_index_instrumentation import get_dispatcher
 
 from llamaindex_tryage.base import RoutingLLM, fresh
 from llamaindex_tryage.responses import (
-    account,
     answered_by,
     arelay,
     chat_has_content,
@@ -34,6 +33,7 @@ from llamaindex_tryage.responses import (
     stamped_chat,
 )
 from tryage import Decision, NoEligibleModel
+from tryage.strategies import report
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
@@ -76,7 +76,7 @@ class ToolRoutes(RoutingLLM):
         outcome = self._call(
             decision, lambda llm: _able(llm).chat_with_tools(tools, **fresh(said), **fresh(options))
         )
-        return stamped_chat(outcome.value, account(decision, outcome))
+        return stamped_chat(outcome.value, report(decision, outcome))
 
     @dispatcher.span
     async def achat_with_tools(
@@ -96,7 +96,7 @@ class ToolRoutes(RoutingLLM):
             decision,
             lambda llm: _able(llm).achat_with_tools(tools, **fresh(said), **fresh(options)),
         )
-        return stamped_chat(outcome.value, account(decision, outcome))
+        return stamped_chat(outcome.value, report(decision, outcome))
 
     @dispatcher.span
     def stream_chat_with_tools(
@@ -117,7 +117,7 @@ class ToolRoutes(RoutingLLM):
             lambda llm: _able(llm).stream_chat_with_tools(tools, **fresh(said), **fresh(options)),
             chat_has_content,
         )
-        finish = partial(stamped_chat, told=account(decision, outcome))
+        finish = partial(stamped_chat, told=report(decision, outcome))
         return relay(outcome, self._candidates.breaker, finish)
 
     @dispatcher.span
@@ -139,7 +139,7 @@ class ToolRoutes(RoutingLLM):
             lambda llm: _able(llm).astream_chat_with_tools(tools, **fresh(said), **fresh(options)),
             chat_has_content,
         )
-        finish = partial(stamped_chat, told=account(decision, outcome))
+        finish = partial(stamped_chat, told=report(decision, outcome))
         return arelay(outcome, self._candidates.breaker, finish)
 
     def predict_and_call(

@@ -5,6 +5,7 @@ import pickle
 from dataclasses import FrozenInstanceError
 
 import pytest
+
 from tryage import DuplicateModel, EmptyLibrary, InvalidCard, Library, ModelCard, UnknownModel
 from tryage.errors import UsageError
 

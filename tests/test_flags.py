@@ -4,9 +4,10 @@ import asyncio
 from datetime import date
 
 import pytest
-import tryage
 from hypothesis import given
 from hypothesis import strategies as st
+
+import tryage
 from tryage import Flags, InvalidFlag, TryageError, UnknownFlag, current_flags, take_from_prompt
 from tryage.flags import WEIGHTS, as_flags
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tryage import InvalidTable, PerformanceTable, UnknownModel
 from tryage.data import split_by_prompt
 from tryage.data.split import normalise

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+
 import tryage.library
 from tryage.cards import ModelCard
 from tryage.errors import UnknownModel

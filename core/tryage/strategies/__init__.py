@@ -2,6 +2,7 @@
 
 from tryage.strategies.base import Answer, Attempt, Call, Failure, Outcome, Strategy, arun, run
 from tryage.strategies.failover import failover
+from tryage.strategies.report import report
 from tryage.strategies.streams import AsyncOpenedStream, OpenedStream, aopen_stream, open_stream
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "arun",
     "failover",
     "open_stream",
+    "report",
     "run",
 ]
