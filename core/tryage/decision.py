@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tryage.cards import ModelCard
-from tryage.expectations import expected_cost, expected_latency, expected_of
+from tryage.expectations import Expectations, expected_of
 from tryage.flags import Flags
 from tryage.library import Library
 from tryage.request import Tokens
@@ -55,8 +55,7 @@ class Decision:
     Attributes:
         model: The chosen model's name.
         flags: The wishes that were weighed.
-        tokens: The size of the call that cost and latency are expected for.
-        library: The models that stood to choice.
+        expected: What the call is expected to cost and to take on each model.
         quality: Predicted quality, (n_models,) in the library's order.
         terms: The constraint functions C_j before weighting, (n_models,) each, by flag.
         objective: The objective, (n_models,); infinite for excluded models.
@@ -65,12 +64,21 @@ class Decision:
 
     model: str
     flags: Flags
-    tokens: Tokens
-    library: Library
+    expected: Expectations
     quality: NDArray[np.floating[Any]]
     terms: Mapping[str, NDArray[np.float64]]
     objective: NDArray[np.float64]
     exclusions: tuple[Exclusion, ...]
+
+    @property
+    def library(self) -> Library:
+        """The models that stood to choice."""
+        return self.expected.cards
+
+    @property
+    def tokens(self) -> Tokens:
+        """The size of the call."""
+        return self.expected.tokens
 
     @property
     def card(self) -> ModelCard:
@@ -85,8 +93,7 @@ class Decision:
     @cached_property
     def ranking(self) -> tuple[RankedModel, ...]:
         """The eligible models from best to worst, with every term of the objective."""
-        costs = expected_cost(self.library, self.tokens)
-        latencies = expected_latency(self.library, self.tokens)
+        costs, latencies = self.expected.cost_usd, self.expected.latency_s
         return tuple(
             RankedModel(
                 model=self.library.names[i],

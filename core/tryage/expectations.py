@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,30 +15,46 @@ from tryage.request import Tokens
 FloatArray = NDArray[np.float64]
 
 
-def expected_output_tokens(cards: Library, tokens: Tokens) -> FloatArray:
-    """Return the expected length of each model's answer in tokens, (n_models,).
+class Expectations:
+    """The expected length, cost and time of one call on each model of a library.
 
-    The ordinary model's length times the card's verbosity (1 where the card is silent), cut at
-    the caller's limit and at the model's own.
+    Each is worked out when it is first asked for; NaN where the card is silent.
+
+    Args:
+        cards: The models.
+        tokens: How large the call is.
     """
-    verbosity = cards.column("verbosity or 1", lambda c: c.verbosity or 1.0)
-    longest = cards.column("longest answer", lambda c: c.max_output_tokens or np.inf)
-    expected = np.minimum(tokens.output * verbosity, longest)
-    return expected if tokens.output_limit is None else np.minimum(expected, tokens.output_limit)
 
+    def __init__(self, cards: Library, tokens: Tokens) -> None:
+        self.cards = cards
+        self.tokens = tokens
 
-def expected_cost(cards: Library, tokens: Tokens) -> FloatArray:
-    """Return each model's expected cost of the call in USD, (n_models,); NaN without prices."""
-    prices_in = cards.column("input_usd_per_token", lambda c: _per_token(c.input_usd_per_mtok))
-    prices_out = cards.column("output_usd_per_token", lambda c: _per_token(c.output_usd_per_mtok))
-    return tokens.input * prices_in + expected_output_tokens(cards, tokens) * prices_out
+    @cached_property
+    def output_tokens(self) -> FloatArray:
+        """Tokens of each model's answer, (n_models,).
 
+        The ordinary model's length times the card's verbosity (1 where the card is silent), cut
+        at the caller's limit and at the model's own.
+        """
+        verbosity = self.cards.column("verbosity or 1", lambda c: c.verbosity or 1.0)
+        longest = self.cards.column("longest answer", lambda c: c.max_output_tokens or np.inf)
+        expected = np.minimum(self.tokens.output * verbosity, longest)
+        limit = self.tokens.output_limit
+        return expected if limit is None else np.minimum(expected, limit)
 
-def expected_latency(cards: Library, tokens: Tokens) -> FloatArray:
-    """Return each model's expected seconds to the whole answer, (n_models,); NaN if unmeasured."""
-    first = cards.column("first_token_s", lambda c: c.first_token_s)
-    rate = cards.column("output_tokens_per_s", lambda c: c.output_tokens_per_s)
-    return first + expected_output_tokens(cards, tokens) / rate
+    @cached_property
+    def cost_usd(self) -> FloatArray:
+        """USD that the call costs on each model, (n_models,)."""
+        prices_in = self.cards.column("input_usd_per_mtok", lambda c: c.input_usd_per_mtok)
+        prices_out = self.cards.column("output_usd_per_mtok", lambda c: c.output_usd_per_mtok)
+        return (self.tokens.input * prices_in + self.output_tokens * prices_out) / 1e6
+
+    @cached_property
+    def latency_s(self) -> FloatArray:
+        """Seconds to the whole answer of each model, (n_models,)."""
+        first = self.cards.column("first_token_s", lambda c: c.first_token_s)
+        rate = self.cards.column("output_tokens_per_s", lambda c: c.output_tokens_per_s)
+        return first + self.output_tokens / rate
 
 
 def expected_of(card: ModelCard, tokens: Tokens) -> tuple[float | None, float | None]:
@@ -54,7 +71,3 @@ def expected_of(card: ModelCard, tokens: Tokens) -> tuple[float | None, float | 
     if card.first_token_s is not None and card.output_tokens_per_s is not None:
         latency = card.first_token_s + output / card.output_tokens_per_s
     return cost, latency
-
-
-def _per_token(usd_per_mtok: float | None) -> float | None:
-    return None if usd_per_mtok is None else usd_per_mtok / 1e6

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tryage.cards import CAPABILITIES, SECURITY_LEVELS, Capability, ModelCard
 from tryage.decision import Decision, Exclusion, explain
 from tryage.errors import InvalidPrediction, NoEligibleModel
-from tryage.expectations import expected_cost, expected_latency
+from tryage.expectations import Expectations
 from tryage.flags import Flags
 from tryage.library import Library
 from tryage.request import Request
@@ -65,7 +65,8 @@ def choose(
         'small'
     """
     _check(quality, cards)
-    exclusions = _limits(cards, flags, request)
+    expected = Expectations(cards, request.tokens)
+    exclusions = _limits(cards, flags, request, expected)
     eligible = _eligible(exclusions)
     if flags.tolerance is not None and (eligible is None or eligible.any()):
         exclusions.append(_tolerance(quality, eligible, flags.tolerance))
@@ -77,7 +78,7 @@ def choose(
     for name, weight in flags.weights.items():
         if name == "stickiness" and request.previous not in cards:
             continue
-        terms[name] = _constraint(name, cards, request, eligible)
+        terms[name] = _constraint(name, expected, request, eligible)
         objective += weight * terms[name]
     if eligible is not None:
         objective[~eligible] = np.inf
@@ -85,8 +86,7 @@ def choose(
     return Decision(
         model=cards.names[best],
         flags=flags,
-        tokens=request.tokens,
-        library=cards,
+        expected=expected,
         quality=quality,
         terms=terms,
         objective=objective,
@@ -113,13 +113,14 @@ def _check(quality: NDArray[np.floating[Any]], cards: Library) -> None:
 
 
 def _constraint(
-    name: str, cards: Library, request: Request, eligible: NDArray[np.bool_] | None
+    name: str, expected: Expectations, request: Request, eligible: NDArray[np.bool_] | None
 ) -> FloatArray:
     """Return C_j (n_models,), scaled to [0, 1] over the eligible models."""
+    cards = expected.cards
     if name == "cost":
-        return _scale(_log(name, expected_cost(cards, request.tokens)), eligible)
+        return _scale(_log(name, expected.cost_usd), eligible)
     if name == "latency":
-        return _scale(_log(name, expected_latency(cards, request.tokens)), eligible)
+        return _scale(_log(name, expected.latency_s), eligible)
     if name == "stickiness":
         moved = np.ones(len(cards))
         moved[cards.position(str(request.previous))] = 0.0
@@ -177,12 +178,14 @@ _OF_CARD: dict[str, Callable[[ModelCard], float | None]] = {
 # Limits. Each gives the models that it excludes, and why.
 
 
-def _limits(cards: Library, flags: Flags, request: Request) -> list[Exclusion]:
+def _limits(
+    cards: Library, flags: Flags, request: Request, expected: Expectations
+) -> list[Exclusion]:
     found = [
         *_capabilities(cards, flags, request),
         *_windows(cards, flags, request),
         *_names(cards, flags),
-        *_ceilings(cards, flags, request),
+        *_ceilings(cards, flags, expected),
         *_floors(cards, flags),
     ]
     return found + _open_tool_loop(cards, request, _eligible(found))
@@ -233,13 +236,13 @@ def _names(cards: Library, flags: Flags) -> list[Exclusion]:
     return found
 
 
-def _ceilings(cards: Library, flags: Flags, request: Request) -> list[Exclusion]:
+def _ceilings(cards: Library, flags: Flags, expected: Expectations) -> list[Exclusion]:
     found = []
     if flags.max_cost_usd is not None:
-        over = ~(expected_cost(cards, request.tokens) <= flags.max_cost_usd)
+        over = ~(expected.cost_usd <= flags.max_cost_usd)
         found.append(Exclusion(over, f"not known to cost at most ${flags.max_cost_usd:g}"))
     if flags.max_latency_s is not None:
-        over = ~(expected_latency(cards, request.tokens) <= flags.max_latency_s)
+        over = ~(expected.latency_s <= flags.max_latency_s)
         found.append(Exclusion(over, f"not known to answer within {flags.max_latency_s:g} s"))
     if flags.max_params is not None:
         over = ~(cards.column("parameters", lambda card: card.parameters) <= flags.max_params)
