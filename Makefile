@@ -44,6 +44,8 @@ typecheck: $(VENV)/dev.stamp  ## check types, strictly
 
 bench: $(VENV)/dev.stamp  ## measure speed; writes benchmarks/results
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/langchain_overhead.py
+	$(BIN)/python benchmarks/llamaindex_overhead.py
 
 artifact: artifact-predictor artifact-experts  ## rebuild the bundled weights from TABLES and TEXT
 

@@ -1,6 +1,8 @@
 """What `ChatTryage.invoke` costs over calling the chosen model itself, beside its peers.
 
-    python benchmarks/langchain_overhead.py [--rounds N] [--json]
+    python benchmarks/langchain_overhead.py [--rounds N]
+
+Writes `results/langchain_overhead.md`.
 
 All cases call the same in-process model, which answers at once. They take turns, one call each, in
 an order drawn anew for each round: a noisy machine slows all of them alike, and none has the
@@ -13,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import random
 import statistics
 import time
@@ -22,9 +23,8 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableBranch
-from rich.console import Console
+from report import write
 from rich.progress import track
-from rich.table import Table
 
 from langchain_tryage import ChatTryage
 from langchain_tryage.testing import FunctionChatModel
@@ -110,23 +110,16 @@ def _median_of(
 
 
 def main() -> None:
-    """Measure, and print a table or JSON."""
+    """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=1000, help="how often the cases take turns")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    arguments = parser.parse_args()
-    rows = summarise(measure(arguments.rounds))
-    if arguments.json:
-        print(json.dumps({"target_over_model_us": TARGET_US, "cases": rows}, indent=1))
-        return
-    table = Table(
-        title=f"One call, {arguments.rounds} rounds; target: {TARGET_US} µs over the model"
+    rows = summarise(measure(parser.parse_args().rounds))
+    write(
+        "langchain_overhead",
+        f"What `ChatTryage.invoke` adds to the chosen model's own; target ≤ {TARGET_US} µs",
+        ("case", "median, µs", "over the model, µs", "ratio", "lowest tenth, µs", "over, µs"),
+        [[str(value) for value in row.values()] for row in rows],
     )
-    for heading in ("case", "median µs", "over", "ratio", "p10 µs", "over"):
-        table.add_column(heading, justify="left" if heading == "case" else "right")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
 
 
 if __name__ == "__main__":
