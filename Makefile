@@ -6,7 +6,7 @@ TEXT ?= ../shared/data/text
 TABLES ?= ../shared/data/tables
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow lint format typecheck bench artifact artifact-predictor artifact-experts clean help
+.PHONY: demo test lint format typecheck bench artifact artifact-predictor artifact-experts clean help
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -26,10 +26,7 @@ demo: $(VENV)/demo.stamp  ## set up, then route real prompts to real models on t
 	$(BIN)/tryage demo
 
 test: $(VENV)/dev.stamp  ## set up, then run the tests (no network, no GPU)
-	$(BIN)/pytest -q -m "not slow"
-
-test-slow: $(VENV)/dev.stamp  ## the tests that take minutes
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q
 
 lint: $(VENV)/dev.stamp  ## check style
 	$(BIN)/ruff check .
