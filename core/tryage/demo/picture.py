@@ -40,9 +40,13 @@ def draw_front(
         axes.annotate(name, (size, share), xytext=(5, -10), textcoords="offset points", fontsize=8)
     lambdas, routed_sizes, routed = np.array(front).T
     axes.plot(routed_sizes / 1e6, routed * 100, "o-", color="tab:blue", label="Tryage, λ on size")
+    labelled = np.inf
     for weight, size, share in zip(lambdas, routed_sizes / 1e6, routed * 100, strict=True):
+        if abs(size - labelled) < 0.03 * np.ptp(sizes):  # on top of the label before
+            continue
+        labelled = size
         axes.annotate(
-            f"λ={weight:g}", (size, share), xytext=(5, 5), textcoords="offset points", fontsize=8
+            f"λ={weight:g}", (size, share), xytext=(-5, 7), textcoords="offset points", fontsize=8
         )
     axes.set_xlabel("mean size of the expert called, million parameters")
     axes.set_ylabel("masked words filled rightly, %")
