@@ -40,6 +40,7 @@ typecheck: $(VENV)/dev.stamp  ## check types, strictly
 	$(BIN)/mypy
 
 bench: $(VENV)/dev.stamp  ## measure speed; writes benchmarks/results
+	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/langchain_overhead.py
 	$(BIN)/python benchmarks/llamaindex_overhead.py
