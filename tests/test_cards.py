@@ -109,6 +109,7 @@ def test_a_library_is_read_from_toml(tmp_path):
         ("# head\n[[models]]\nparameters = 1\n", ":2:", "'name' is required"),
         ('[[model]]\nname = "a"\n', "", "Did you mean 'models'"),
         ("[[models]]\nname = \n", "", "line 2"),
+        ("models = [3]\n", "", "card 1 is 3"),
         ("models = 3\n", "", "write [[models]] tables"),
         ("", "", "at least one model card"),
     ],

@@ -70,6 +70,7 @@ def test_a_library_of_ones_own(tmp_path):
         (["route", "hi", "--flag", "only gpt-5000"], 2, "not in this library"),
         (["route", "hi", "--library", "none.toml"], 2, "none.toml"),
         (["models", "--library", "none.toml"], 2, "none.toml"),
+        (["demo", "--out", "/dev/null/out"], 2, "/dev/null/out"),
     ],
 )
 def test_an_error_is_one_line_with_the_right_status(arguments, status, message):

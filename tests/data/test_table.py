@@ -102,6 +102,7 @@ def test_a_missing_column_is_named(write):
         ("t.jsonl", "", "'prompt_id' is missing"),
         ("t.csv", "prompt_id,prompt,model,score\na,b,c\n", "row 1: 3 cells under 4"),
         ("t.csv", "prompt_id,prompt,model,score\n", "no rows"),
+        ("t.csv", "prompt_id,prompt,model,score,score\n", "stands twice"),
         ("t.parquet", "PAR1 but not really", "not a complete Parquet"),
         ("t.xlsx", "", "cannot read '.xlsx'"),
     ],

@@ -118,9 +118,31 @@ def damage_foreign(directory):
     (directory / CONFIG_FILE).write_text("[]")
 
 
+def damage_other_version(directory):
+    path = directory / CONFIG_FILE
+    config = json.loads(path.read_text())
+    config["parameters"]["breadth"] = 3
+    path.write_text(json.dumps(config))
+
+
+def damage_method(directory):
+    path = directory / CONFIG_FILE
+    config = json.loads(path.read_text())
+    config["learned"]["predict"] = "nothing"
+    path.write_text(json.dumps(config))
+
+
 @pytest.mark.parametrize(
     "damage",
-    [damage_nothing_left, damage_truncated, damage_one_bit, damage_config, damage_foreign],
+    [
+        damage_other_version,
+        damage_method,
+        damage_nothing_left,
+        damage_truncated,
+        damage_one_bit,
+        damage_config,
+        damage_foreign,
+    ],
 )
 def test_damaged_weights_are_an_error(fitted, tmp_path, damage):
     directory = fitted.save(tmp_path / "saved")

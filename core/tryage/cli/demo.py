@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tryage.errors import UsageError
+
 
 def demo(
     out: Annotated[
@@ -21,6 +23,10 @@ def demo(
     """
     from rich.console import Console
 
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # now, and not after minutes of work
+        raise UsageError(f"cannot write to --out {str(out)!r}: {error}.") from error
     from tryage.demo.answering import show_answering
     from tryage.demo.routing import show_routing
 

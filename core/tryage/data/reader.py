@@ -121,6 +121,8 @@ def _csv(path: Path) -> dict[str, list[Any]]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         header = next(reader, [])
+        if len(set(header)) != len(header):
+            raise InvalidTable(f"{path}: a column name stands twice in {', '.join(header)}.")
         columns: dict[str, list[Any]] = {name: [] for name in header}
         for row, cells in enumerate(reader, start=1):
             if len(cells) != len(header):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tryage.cards import ModelCard
 from tryage.data import PerformanceTable
 from tryage.errors import MissingExtra
+from tryage.evaluation.measures import bootstrap_interval
 from tryage.experts import Expert, MaskedPrompt, load_experts, load_passages
 from tryage.flags import Flags
 from tryage.library import Library
@@ -30,7 +31,6 @@ NEEDED = ("torch", "transformers", "langchain_core", "llama_index", "matplotlib"
 LAMBDAS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0)
 SHOWN_MASKS = range(3, 8)
 SHOWN_CHARACTERS = 350
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,6 @@ def _positions(router: Router, texts: Sequence[str], flags: Flags) -> NDArray[np
 
 
 def _interval(values: FloatArray, form: str) -> str:
-    """Return a mean with its 95 % percentile interval."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    show: Callable[[float], str] = form.format
-    return f"{show(float(values.mean()))} [{show(low)}, {show(high)}]"
+    """Return a mean with its 95 % bootstrap interval."""
+    low, high = bootstrap_interval(values.astype(np.float64))
+    return f"{form.format(float(values.mean()))} [{form.format(low)}, {form.format(high)}]"

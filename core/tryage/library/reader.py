@@ -53,6 +53,9 @@ def _tables(path: Path, text: str) -> list[dict[str, Any]]:
         raise InvalidCard(
             f"{path}: 'models' is a {type(models).__name__}; write [[models]] tables."
         )
+    for number, facts in enumerate(models, start=1):
+        if not isinstance(facts, dict):
+            raise InvalidCard(f"{path}: card {number} is {facts!r}; write [[models]] tables.")
     return models
 
 

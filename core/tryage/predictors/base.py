@@ -130,8 +130,18 @@ class Predictor(ABC):
                 f"{directory}: holds a {config['predictor']!r} predictor, not {cls.name!r}; "
                 "use tryage.predictors.load, which finds the class."
             )
+        learned = {**config["learned"], **arrays}
+        strangers = [
+            *(config["parameters"].keys() - cls.__dataclass_fields__.keys()),
+            *(key for key in learned if not key.endswith("_") or key.startswith("_")),
+        ]
+        if strangers:
+            raise CorruptArtifact(
+                f"{directory}: {', '.join(sorted(strangers))} is nothing that {cls.name!r} saves; "
+                "it was saved by another version. Train it again."
+            )
         predictor = cls(**config["parameters"])
-        for key, value in (config["learned"] | arrays).items():
+        for key, value in learned.items():
             setattr(predictor, key, tuple(value) if isinstance(value, list) else value)
         return predictor
 
@@ -167,6 +177,8 @@ def read_artifact(directory: Path) -> tuple[dict[str, Any], dict[str, NDArray[An
         missing = {"predictor", "parameters", "learned", "weights_crc32"} - config.keys()
         if missing:
             raise KeyError(", ".join(sorted(missing)))
+        if not isinstance(config["parameters"], dict) or not isinstance(config["learned"], dict):
+            raise ValueError(f"{CONFIG_FILE} has another form")
         if zlib.crc32(weights) != config["weights_crc32"]:
             raise ValueError(f"{WEIGHTS_FILE} differs from the one that was saved")
         return config, load(weights)
