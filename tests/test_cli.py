@@ -25,7 +25,7 @@ def test_route_prints_one_json_object():
     done = tryage("route", PROMPT, "--flag", "cost=0.3", "--json")
     assert done.returncode == 0, done.stderr
     decision = json.loads(done.stdout)
-    assert set(decision) == {"model", "ranking", "excluded", "flags", "elapsed_us"}
+    assert set(decision) == {"model", "kept", "ranking", "excluded", "flags", "elapsed_us"}
     assert decision["flags"] == {"cost": 0.3}
     first = decision["ranking"][0]
     assert first["model"] == decision["model"]

@@ -250,13 +250,23 @@ def test_stickiness_is_the_price_of_switching(library):
 def test_in_an_open_tool_loop_the_model_stays(library):
     request = Request(text="Go on", tokens=Tokens(50), previous="small", tool_loop=True)
     decision = decide(library, request)
-    assert decision.order == ("small",)
-    assert "tool loop" in decision.excluded[0].reason
+    assert decision.kept
+    assert decision.order == ("small", "large", "middle")  # the others stand by
+    assert decision.ranking[0].model == "small"
+    assert decision.as_json()["kept"]
+
+
+def test_a_tolerance_does_not_end_a_tool_loop(library):
+    request = Request(text="Go on", tokens=Tokens(50), previous="small", tool_loop=True)
+    decision = decide(library, request, tolerance=0.0)
+    assert decision.order == ("small", "large")
 
 
 def test_a_tool_loop_does_not_hold_a_model_that_a_limit_excludes(library):
     request = Request(text="Go on", tokens=Tokens(50), previous="small", tool_loop=True)
-    assert decide(library, request, deny={"small"}).model == "large"
+    decision = decide(library, request, deny={"small"})
+    assert decision.model == "large"
+    assert not decision.kept
 
 
 def test_the_decision_is_plain_data(library, ask):
@@ -264,7 +274,7 @@ def test_the_decision_is_plain_data(library, ask):
 
     decision = decide(library, ask(), cost=0.1, deny={"small"})
     as_json = json.loads(json.dumps(decision.as_json()))
-    assert set(as_json) == {"model", "ranking", "excluded", "flags"}
+    assert set(as_json) == {"model", "kept", "ranking", "excluded", "flags"}
     assert set(as_json["ranking"][0]) == {
         "model", "quality", "cost_usd", "latency_s", "objective", "terms",
     }  # fmt: skip

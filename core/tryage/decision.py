@@ -60,6 +60,8 @@ class Decision:
         terms: The constraint functions C_j before weighting, (n_models,) each, by flag.
         objective: The objective, (n_models,); infinite for excluded models.
         exclusions: The limits that applied.
+        kept: Whether the model was kept since it waits for the results of its tools; it then
+            leads the ranking, whatever its objective.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Decision:
     terms: Mapping[str, NDArray[np.float64]]
     objective: NDArray[np.float64]
     exclusions: tuple[Exclusion, ...]
+    kept: bool = False
 
     @property
     def library(self) -> Library:
@@ -138,6 +141,7 @@ class Decision:
         """Return the whole decision as plain JSON values."""
         return {
             "model": self.model,
+            "kept": self.kept,
             "ranking": [ranked._asdict() for ranked in self.ranking],
             "excluded": [excluded._asdict() for excluded in self.excluded],
             "flags": self.flags.as_json(),
@@ -145,6 +149,14 @@ class Decision:
 
     @cached_property
     def _order(self) -> list[int]:
+        order = self._by_objective()
+        if self.kept:
+            first = self.library.position(self.model)
+            order.remove(first)
+            order.insert(0, first)
+        return order
+
+    def _by_objective(self) -> list[int]:
         if len(self.objective) <= _FEW:  # numpy's start costs more than the whole sort
             values = self.objective.tolist()
             return sorted((i for i, v in enumerate(values) if v < math.inf), key=values.__getitem__)

@@ -49,6 +49,7 @@ def choose(
 
     Returns:
         The eligible model of least objective; ties go to the one that stands first in the library.
+        While a model waits for the results of its tools it is kept, and the others stand by.
 
     Raises:
         InvalidPrediction: `quality` has another shape, or holds NaN or a value outside [0, 1].
@@ -68,8 +69,9 @@ def choose(
     expected = Expectations(cards, request.tokens)
     exclusions = _limits(cards, flags, request, expected)
     eligible = _eligible(exclusions)
+    kept = _in_tool_loop(cards, request, eligible)
     if flags.tolerance is not None and (eligible is None or eligible.any()):
-        exclusions.append(_tolerance(quality, eligible, flags.tolerance))
+        exclusions.append(_tolerance(quality, eligible, flags.tolerance, kept))
         eligible = _eligible(exclusions)
     if eligible is not None and not eligible.any():
         raise NoEligibleModel({e.model: e.reason for e in explain(cards, exclusions)})
@@ -82,7 +84,7 @@ def choose(
         objective += weight * terms[name]
     if eligible is not None:
         objective[~eligible] = np.inf
-    best = int(objective.argmin())
+    best = int(objective.argmin()) if kept is None else kept
     return Decision(
         model=cards.names[best],
         flags=flags,
@@ -91,6 +93,7 @@ def choose(
         terms=terms,
         objective=objective,
         exclusions=tuple(exclusions),
+        kept=kept is not None,
     )
 
 
@@ -181,14 +184,13 @@ _OF_CARD: dict[str, Callable[[ModelCard], float | None]] = {
 def _limits(
     cards: Library, flags: Flags, request: Request, expected: Expectations
 ) -> list[Exclusion]:
-    found = [
+    return [
         *_capabilities(cards, flags, request),
         *_windows(cards, flags, request),
         *_names(cards, flags),
         *_ceilings(cards, flags, expected),
         *_floors(cards, flags),
     ]
-    return found + _open_tool_loop(cards, request, _eligible(found))
 
 
 def _capabilities(cards: Library, flags: Flags, request: Request) -> list[Exclusion]:
@@ -263,28 +265,29 @@ def _floors(cards: Library, flags: Flags) -> list[Exclusion]:
     return found
 
 
-def _open_tool_loop(
+def _in_tool_loop(
     cards: Library, request: Request, eligible: NDArray[np.bool_] | None
-) -> list[Exclusion]:
-    """Keep the model that waits for its tools' results, unless it is out for another reason."""
+) -> int | None:
+    """Return the model that waits for its tools' results, unless a limit excludes it."""
     if not request.tool_loop or request.previous is None or request.previous not in cards:
-        return []
+        return None
     position = cards.position(request.previous)
-    if eligible is not None and not eligible[position]:
-        return []
-    others = np.ones(len(cards), dtype=bool)
-    others[position] = False
-    return [Exclusion(others, f"{request.previous} is in the middle of a tool loop")]
+    return position if eligible is None or eligible[position] else None
 
 
 def _tolerance(
-    quality: NDArray[np.floating[Any]], eligible: NDArray[np.bool_] | None, tolerance: float
+    quality: NDArray[np.floating[Any]],
+    eligible: NDArray[np.bool_] | None,
+    tolerance: float,
+    kept: int | None,
 ) -> Exclusion:
     best = float((quality if eligible is None else quality[eligible]).max())
     # The small slack keeps a model at exactly the tolerance in, whatever float32 made of it.
     worse = quality < best - tolerance - 1e-6
     if eligible is not None:
         worse = worse & eligible
+    if kept is not None:
+        worse[kept] = False
     return Exclusion(worse, f"predicted more than {tolerance:g} below the best, {best:.3f}")
 
 

@@ -226,6 +226,21 @@ async def test_a_model_stays_in_an_open_tool_loop(way: Way) -> None:
     assert (await way.invoke(model, history)).response_metadata["tryage"]["model"] == "a"
 
 
+async def test_another_model_takes_over_a_tool_loop_where_the_first_fails(way: Way) -> None:
+    model = router(answering("a"), answering("b", error=Upstream(503)))
+    history = [
+        ("human", "Add"),
+        AIMessage(
+            "",
+            tool_calls=[{"name": "add", "args": {"a": 1}, "id": "1"}],
+            response_metadata={"tryage": {"model": "b"}},
+        ),
+        {"role": "tool", "content": "2", "tool_call_id": "1"},
+    ]
+    told = (await way.invoke(model, history)).response_metadata["tryage"]
+    assert (told["decided"], told["model"]) == ("b", "a")
+
+
 async def test_staying_with_a_model_can_be_wished_for(way: Way) -> None:
     model = router(answering("a"), answering("b"), flags={"stickiness": 0.5})
     history = [("human", "Hi"), await way.invoke(model, "Hi", model="b"), ("human", "And?")]
