@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tryage import MissingExtra
 
-if importlib.util.find_spec("langchain_core") is None:
+_core = importlib.util.find_spec("langchain_core")
+if _core is None:
     raise MissingExtra(
         "langchain_tryage needs langchain-core, which is not installed: "
         "pip install 'tryage[langchain]'"
@@ -23,10 +25,24 @@ if importlib.util.find_spec("langchain_core") is None:
 
 if TYPE_CHECKING:
     from langchain_tryage.chat_model import ChatTryage
+    from langchain_tryage.decision_model import TryageDecisionModel
+    from langchain_tryage.middleware import TryageMiddleware
+    from langchain_tryage.router import TryageRouter
+    from langchain_tryage.spend import SpendHandler
 
-_HOMES = {"ChatTryage": "langchain_tryage.chat_model"}
+_HOMES = {
+    "ChatTryage": "langchain_tryage.chat_model",
+    "SpendHandler": "langchain_tryage.spend",
+    "TryageDecisionModel": "langchain_tryage.decision_model",
+    "TryageMiddleware": "langchain_tryage.middleware",
+    "TryageRouter": "langchain_tryage.router",
+}
 
-__all__ = ["ChatTryage"]
+__all__ = ["ChatTryage", "SpendHandler", "TryageMiddleware", "TryageRouter"]
+
+# Only from langchain-core 1.8 on; looked for on the disk, since to import it would take long.
+if any(Path(folder, "decisions").is_dir() for folder in _core.submodule_search_locations or ()):
+    __all__ += ["TryageDecisionModel"]
 
 
 def __getattr__(name: str) -> Any:

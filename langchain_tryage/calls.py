@@ -9,10 +9,11 @@ from typing import Any, cast
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.prompt_values import PromptValue
+from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
+from langchain_tryage.portability import Recipient, portable, portable_arguments
 from langchain_tryage.tools import BoundTools, with_tools
 from tryage import Decision, Flags, as_flags
 
@@ -26,11 +27,13 @@ class Prepared:
 
     Attributes:
         model: The chat model.
+        prompt: What it is asked, as it can take it.
         config: The config of its run.
         kwargs: Its arguments, stop sequences among them.
     """
 
     model: BaseChatModel
+    prompt: PromptValue
     config: RunnableConfig
     kwargs: dict[str, Any]
 
@@ -42,6 +45,7 @@ class RoutedCall:
     Attributes:
         decision: What was decided.
         candidates: The models by name.
+        recipients: By name, how each can take a conversation.
         input: What they are asked, as the caller gave it.
         prompt: The same, converted once.
         config: The caller's, with what the router's own constructor adds.
@@ -53,6 +57,7 @@ class RoutedCall:
 
     decision: Decision
     candidates: Mapping[str, BaseChatModel]
+    recipients: Mapping[str, Recipient]
     input: LanguageModelInput
     prompt: PromptValue
     config: RunnableConfig
@@ -70,12 +75,24 @@ class RoutedCall:
             model, kwargs = target.model, target.kwargs
             if target.config:
                 config = merge_configs(target.config, config)
-        return Prepared(model, config, kwargs)
+        return Prepared(model, self.prompt_for(name), config, kwargs)
+
+    def prompt_for(self, name: str) -> PromptValue:
+        """Return what a model is asked, without what only those that spoke before understand."""
+        messages = self.prompt.to_messages()
+        fit = portable(messages, self.recipients[name], self.recipients)
+        return self.prompt if fit is messages else ChatPromptValue(messages=fit)
+
+    def input_for(self, name: str) -> LanguageModelInput:
+        """Return the same, in the caller's own form where nothing has to change."""
+        prompt = self.prompt_for(name)
+        return self.input if prompt is self.prompt else prompt
 
     def kwargs_for(self, name: str) -> dict[str, Any]:
-        """Return the arguments for a model."""
+        """Return the arguments for a model, without what only others understand."""
         defaults = self.defaults.get(name)
-        return {**defaults, **self.kwargs} if defaults else self.kwargs
+        kwargs = {**defaults, **self.kwargs} if defaults else self.kwargs
+        return portable_arguments(kwargs, self.recipients[name])
 
     def config_for(self, name: str) -> RunnableConfig:
         """Return the config for the next model to be tried.

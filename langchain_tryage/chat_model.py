@@ -17,17 +17,17 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr
 
-from langchain_tryage.calls import (
-    RoutedCall,
-    both_callbacks,
-    flags_in,
-    needs_of,
-    output_limit,
-)
+from langchain_tryage.calls import RoutedCall, both_callbacks, needs_of, output_limit
 from langchain_tryage.candidates import Candidates, Models
 from langchain_tryage.entry_points import TransparentChatModel
-from langchain_tryage.messages import turns_of, without_flags
-from langchain_tryage.parameters import per_call_defaults, pushed_down, warn_of_unused
+from langchain_tryage.inputs import request_from
+from langchain_tryage.parameters import (
+    per_call_defaults,
+    pushed_down,
+    warn_of_uncounted,
+    warn_of_unused,
+)
+from langchain_tryage.portability import Recipient
 from langchain_tryage.profiles import common_profile, common_provider, count_with
 from langchain_tryage.structured import RoutedStructuredOutput
 from langchain_tryage.tools import BoundTools
@@ -40,7 +40,6 @@ from tryage import (
     UnknownModel,
     __version__,
     as_flags,
-    request_of,
 )
 
 _SAMPLING = ("temperature", "max_tokens")
@@ -80,7 +79,8 @@ class ChatTryage(TransparentChatModel):
     Args:
         models: Chat models or strings for `init_chat_model`; in a mapping, under your own names.
         flags: Wishes for every call.
-        cards: Cards of your own; other models take the bundled card of their name.
+        cards: Cards of your own, or dictionaries of their facts; other models take the bundled
+            card of their name.
         predictor: Predicts quality; the bundled default predictor by default.
         prompt_flags: Read flags from user messages, and take them out before a model sees them.
             Only for prompts whose authors you trust.
@@ -167,6 +167,7 @@ class ChatTryage(TransparentChatModel):
 
     _router: Router = PrivateAttr()
     _ready: dict[str, BaseChatModel] = PrivateAttr()
+    _recipients: dict[str, Recipient] = PrivateAttr()
     _defaults: dict[str, dict[str, Any]] = PrivateAttr()
     _only: dict[str, Flags] = PrivateAttr()
     _tools: BoundTools | None = PrivateAttr(default=None)
@@ -180,7 +181,7 @@ class ChatTryage(TransparentChatModel):
         models: Models = (),
         *,
         flags: Flags | str | dict[str, Any] | None = None,
-        cards: Iterable[ModelCard] = (),
+        cards: Iterable[ModelCard | dict[str, Any]] = (),
         predictor: Predictor | None = None,
         prompt_flags: bool = False,
         breaker: CircuitBreaker | None = None,
@@ -193,10 +194,11 @@ class ChatTryage(TransparentChatModel):
         parameters = {key: fields[key] for key in _SAMPLING if fields.get(key) is not None} | extra
         candidates = Candidates.of(models, parameters)
         warn_of_unused(candidates, extra, (name for name in names if name))
+        warn_of_uncounted(candidates)
         fields |= {
             "models": candidates.models,
             "flags": as_flags(flags),
-            "cards": tuple(cards),
+            "cards": tuple(c if isinstance(c, ModelCard) else ModelCard(**c) for c in cards),
             "predictor": predictor,
             "prompt_flags": prompt_flags,
             "breaker": breaker if breaker is not None else CircuitBreaker(),
@@ -207,6 +209,7 @@ class ChatTryage(TransparentChatModel):
         library = candidates.library(self.cards)
         self._router = Router(library, predictor, self.flags)
         self._ready = {name: pushed_down(model, self) for name, model in self.models.items()}
+        self._recipients = {name: Recipient.of(name, m) for name, m in self._ready.items()}
         self._defaults = per_call_defaults(candidates, parameters)
         self._only = {name: Flags(allow=frozenset({name})) for name in self.models}
 
@@ -254,27 +257,26 @@ class ChatTryage(TransparentChatModel):
             UnknownFlag: The config or the prompt names a flag that does not exist.
         """
         prompt = self._convert_input(input)
-        messages = prompt.to_messages()
-        strongest: Flags | None = None
-        if self.prompt_flags:
-            messages, strongest = without_flags(messages)
-            input = prompt = ChatPromptValue(messages=messages)
         forced = self._only.get(kwargs["model"]) if "model" in kwargs else None
         if forced is not None:
             del kwargs["model"]
-            strongest = forced if strongest is None else strongest.merged(forced)
         if self.stop and "stop" not in kwargs:
             kwargs["stop"] = self._stops()
-        request = request_of(
-            turns_of(messages),
+        messages, request = request_from(
+            prompt.to_messages(),
+            config,
+            self._router.library,
+            prompt_flags=self.prompt_flags,
             needs=needs | needs_of(kwargs),
-            flags=flags_in(config),
-            prompt_flags=strongest,
+            only=forced,
             max_output_tokens=output_limit(kwargs, self.max_tokens),
         )
+        if self.prompt_flags:
+            input = prompt = ChatPromptValue(messages=messages)
         return RoutedCall(
             decision=self._router.route(request),
             candidates=self._ready,
+            recipients=self._recipients,
             input=input,
             prompt=prompt,
             config=self._own_config(config),
@@ -386,8 +388,11 @@ class ChatTryage(TransparentChatModel):
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
-        """What stands for the flags where the router is serialised."""
-        return {"flags": self.flags.as_json()}
+        """What stands for flags and cards where the router is serialised."""
+        return {
+            "flags": self.flags.as_json(),
+            "cards": [card.as_json() for card in self.cards],
+        }
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         yield "models", list(self.models)

@@ -16,13 +16,12 @@ from tryage.strategies import (
     arun,
     failover,
     open_stream,
-    report,
     run,
 )
 
 T = TypeVar("T")
-Label = Callable[[T, dict[str, Any]], T]
-"""Returns a chunk that carries the report on how the call was routed."""
+Labels = Callable[[Decision, Outcome[Any]], Callable[[T], T]]
+"""Gives, for one stream, what makes its chunks tell how it was routed."""
 
 
 def call_through(
@@ -54,7 +53,7 @@ def stream_through(
     breaker: CircuitBreaker,
     start: Callable[[str], Iterator[T]],
     has_content: Callable[[T], bool],
-    label: Label[T] | None = None,
+    labels: Labels[T] | None = None,
 ) -> Iterator[T]:
     """Yield the chunks of the first stream that shows content; never of two.
 
@@ -63,7 +62,7 @@ def stream_through(
         breaker: What is known of the models' health.
         start: Starts a model's stream by name.
         has_content: Whether a chunk shows anything, from which on no other model is tried.
-        label: Puts the report on a chunk; asked for the first one alone, so that chunks merge.
+        labels: Makes the chunks tell how the call was routed.
 
     Raises:
         AllModelsFailed: No stream came to its first content.
@@ -74,10 +73,10 @@ def stream_through(
         return open_stream(start(call.model), has_content)
 
     outcome = run(failover(decision.order, breaker), attempt)
+    label = None if labels is None else labels(decision, outcome)
     with closing(outcome.value.chunks(outcome.model, breaker)) as chunks:
         for chunk in chunks:
-            yield chunk if label is None else label(chunk, report(decision, outcome))
-            label = None
+            yield chunk if label is None else label(chunk)
 
 
 async def astream_through(
@@ -85,7 +84,7 @@ async def astream_through(
     breaker: CircuitBreaker,
     start: Callable[[str], AsyncIterator[T]],
     has_content: Callable[[T], bool],
-    label: Label[T] | None = None,
+    labels: Labels[T] | None = None,
 ) -> AsyncIterator[T]:
     """Yield the chunks of the first stream that shows content; like `stream_through`."""
 
@@ -93,7 +92,7 @@ async def astream_through(
         return await aopen_stream(start(call.model), has_content)
 
     outcome = await arun(failover(decision.order, breaker), attempt)
+    label = None if labels is None else labels(decision, outcome)
     async with aclosing(outcome.value.chunks(outcome.model, breaker)) as chunks:
         async for chunk in chunks:
-            yield chunk if label is None else label(chunk, report(decision, outcome))
-            label = None
+            yield chunk if label is None else label(chunk)

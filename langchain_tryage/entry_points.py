@@ -31,15 +31,17 @@ from langchain_tryage.delegation import (
     call_through,
     stream_through,
 )
+from langchain_tryage.events import aevent_stream, event_stream
 from langchain_tryage.metadata import (
+    chunks_reported,
+    generation_chunks_reported,
     generation_has_content,
-    generation_with_report,
+    generation_reported,
     has_content,
-    with_report,
+    reported,
 )
-from langchain_tryage.results import as_chunk, joined, result_with_report
+from langchain_tryage.results import as_chunk, joined, result_reported
 from tryage import CircuitBreaker
-from tryage.strategies import report
 
 
 class TransparentChatModel(BaseChatModel):
@@ -70,10 +72,10 @@ class TransparentChatModel(BaseChatModel):
 
         def start(name: str) -> AIMessage:
             ready = call.prepare(name)
-            return ready.model.invoke(call.prompt, ready.config, **ready.kwargs)
+            return ready.model.invoke(ready.prompt, ready.config, **ready.kwargs)
 
         outcome = call_through(call.decision, self.breaker, start)
-        return with_report(outcome.value, report(call.decision, outcome))
+        return reported(outcome.value, call.decision, outcome)
 
     async def ainvoke(
         self,
@@ -88,10 +90,10 @@ class TransparentChatModel(BaseChatModel):
 
         def start(name: str) -> Awaitable[AIMessage]:
             ready = call.prepare(name)
-            return ready.model.ainvoke(call.prompt, ready.config, **ready.kwargs)
+            return ready.model.ainvoke(ready.prompt, ready.config, **ready.kwargs)
 
         outcome = await acall_through(call.decision, self.breaker, start)
-        return with_report(outcome.value, report(call.decision, outcome))
+        return reported(outcome.value, call.decision, outcome)
 
     def stream(
         self,
@@ -112,11 +114,11 @@ class TransparentChatModel(BaseChatModel):
         def start(name: str) -> Iterator[AIMessageChunk]:
             ready = call.prepare(name)
             if disabled:
-                whole = ready.model.invoke(call.prompt, ready.config, **ready.kwargs)
+                whole = ready.model.invoke(ready.prompt, ready.config, **ready.kwargs)
                 return iter((cast(AIMessageChunk, whole),))
-            return ready.model.stream(call.prompt, ready.config, **ready.kwargs)
+            return ready.model.stream(ready.prompt, ready.config, **ready.kwargs)
 
-        return stream_through(call.decision, self.breaker, start, has_content, with_report)
+        return stream_through(call.decision, self.breaker, start, has_content, chunks_reported)
 
     def astream(
         self,
@@ -133,10 +135,10 @@ class TransparentChatModel(BaseChatModel):
         def start(name: str) -> AsyncIterator[AIMessageChunk]:
             ready = call.prepare(name)
             if disabled:
-                return _awaited(ready.model.ainvoke(call.prompt, ready.config, **ready.kwargs))
-            return ready.model.astream(call.prompt, ready.config, **ready.kwargs)
+                return _awaited(ready.model.ainvoke(ready.prompt, ready.config, **ready.kwargs))
+            return ready.model.astream(ready.prompt, ready.config, **ready.kwargs)
 
-        return astream_through(call.decision, self.breaker, start, has_content, with_report)
+        return astream_through(call.decision, self.breaker, start, has_content, chunks_reported)
 
     def stream_events(
         self,
@@ -147,11 +149,12 @@ class TransparentChatModel(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Return the events of the picked model; in `v3` without failover."""
+        """Return the events of the picked model; `v3` moves on to the next as `stream` does."""
         if version != "v3":
             return super().stream_events(input, config, version=version, stop=stop, **kwargs)
-        prompt, ready = self._picked(input, config, stop, kwargs)
-        return ready.model.stream_events(prompt, ready.config, version="v3", **ready.kwargs)
+        disabled = self._streaming_disabled(**{**kwargs, "stream": True})
+        call = self.route_call(input, ensure_config(config), _with_stop(kwargs, stop))
+        return event_stream(call, self.breaker, disabled)
 
     def astream_events(
         self,
@@ -162,11 +165,12 @@ class TransparentChatModel(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Return the events of the picked model; in `v3` without failover."""
+        """Return the events of the picked model; like `stream_events`."""
         if version != "v3":
             return super().astream_events(input, config, version=version, stop=stop, **kwargs)
-        prompt, ready = self._picked(input, config, stop, kwargs)
-        return ready.model.astream_events(prompt, ready.config, version="v3", **ready.kwargs)
+        disabled = self._streaming_disabled(**{**kwargs, "stream": True})
+        call = self.route_call(input, ensure_config(config), _with_stop(kwargs, stop))
+        return aevent_stream(call, self.breaker, disabled)
 
     def generate(
         self,
@@ -189,11 +193,11 @@ class TransparentChatModel(BaseChatModel):
 
             def start(name: str, call: RoutedCall = call) -> LLMResult:
                 ready = call.prepare(name)
-                conversations = [call.prompt.to_messages()]
+                conversations = [ready.prompt.to_messages()]
                 return ready.model.generate(conversations, **_generate_arguments(ready))
 
             outcome = call_through(call.decision, self.breaker, start)
-            results.append(result_with_report(outcome.value, report(call.decision, outcome)))
+            results.append(result_reported(outcome.value, call.decision, outcome))
         return joined(results)
 
     async def agenerate(
@@ -217,25 +221,12 @@ class TransparentChatModel(BaseChatModel):
 
             def start(name: str, call: RoutedCall = call) -> Awaitable[LLMResult]:
                 ready = call.prepare(name)
-                conversations = [call.prompt.to_messages()]
+                conversations = [ready.prompt.to_messages()]
                 return ready.model.agenerate(conversations, **_generate_arguments(ready))
 
             outcome = await acall_through(call.decision, self.breaker, start)
-            results.append(result_with_report(outcome.value, report(call.decision, outcome)))
+            results.append(result_reported(outcome.value, call.decision, outcome))
         return joined(results)
-
-    def _picked(
-        self,
-        input: LanguageModelInput,
-        config: RunnableConfig | None,
-        stop: list[str] | None,
-        kwargs: dict[str, Any],
-    ) -> tuple[Any, Prepared]:
-        """Return the model to call where only one can be tried: the best that is not resting."""
-        call = self.route_call(input, ensure_config(config), _with_stop(kwargs, stop))
-        order = call.decision.order
-        name = next((name for name in order if self.breaker.ready(name)), order[0])
-        return call.prompt, call.prepare(name)
 
     def _generate(
         self,
@@ -248,14 +239,15 @@ class TransparentChatModel(BaseChatModel):
 
         def start(name: str) -> ChatResult:
             ready = call.prepare(name)
-            conversation = call.prompt.to_messages()
+            conversation = ready.prompt.to_messages()
             return ready.model._generate_with_cache(
                 conversation, run_manager=run_manager, **ready.kwargs
             )
 
         outcome = call_through(call.decision, self.breaker, start)
-        told = report(call.decision, outcome)
-        generations = [generation_with_report(g, told) for g in outcome.value.generations]
+        generations = [
+            generation_reported(g, call.decision, outcome) for g in outcome.value.generations
+        ]
         return outcome.value.model_copy(update={"generations": generations})
 
     async def _agenerate(
@@ -269,14 +261,15 @@ class TransparentChatModel(BaseChatModel):
 
         def start(name: str) -> Awaitable[ChatResult]:
             ready = call.prepare(name)
-            conversation = call.prompt.to_messages()
+            conversation = ready.prompt.to_messages()
             return ready.model._agenerate_with_cache(
                 conversation, run_manager=run_manager, **ready.kwargs
             )
 
         outcome = await acall_through(call.decision, self.breaker, start)
-        told = report(call.decision, outcome)
-        generations = [generation_with_report(g, told) for g in outcome.value.generations]
+        generations = [
+            generation_reported(g, call.decision, outcome) for g in outcome.value.generations
+        ]
         return outcome.value.model_copy(update={"generations": generations})
 
     def _stream(
@@ -290,14 +283,14 @@ class TransparentChatModel(BaseChatModel):
 
         def start(name: str) -> Iterator[ChatGenerationChunk]:
             ready = call.prepare(name)
-            conversation = call.prompt.to_messages()
+            conversation = ready.prompt.to_messages()
             if ready.model._should_stream(async_api=False, **{**ready.kwargs, "stream": True}):
                 return ready.model._stream(conversation, run_manager=run_manager, **ready.kwargs)
             whole = ready.model._generate_with_cache(conversation, **ready.kwargs)
             return iter((as_chunk(whole.generations[0]),))
 
         return stream_through(
-            call.decision, self.breaker, start, generation_has_content, generation_with_report
+            call.decision, self.breaker, start, generation_has_content, generation_chunks_reported
         )
 
     def _astream(
@@ -311,7 +304,7 @@ class TransparentChatModel(BaseChatModel):
 
         async def whole(ready: Prepared) -> ChatGenerationChunk:
             result = await ready.model._agenerate_with_cache(
-                call.prompt.to_messages(), **ready.kwargs
+                ready.prompt.to_messages(), **ready.kwargs
             )
             return as_chunk(result.generations[0])
 
@@ -319,11 +312,11 @@ class TransparentChatModel(BaseChatModel):
             ready = call.prepare(name)
             if not ready.model._should_stream(async_api=True, **{**ready.kwargs, "stream": True}):
                 return _awaited(whole(ready))
-            conversation = call.prompt.to_messages()
+            conversation = ready.prompt.to_messages()
             return ready.model._astream(conversation, run_manager=run_manager, **ready.kwargs)
 
         return astream_through(
-            call.decision, self.breaker, start, generation_has_content, generation_with_report
+            call.decision, self.breaker, start, generation_has_content, generation_chunks_reported
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -25,7 +25,7 @@ _ROLES: dict[str, Role] = {
 }
 """By a message's type, or by the role of a `ChatMessage`."""
 
-_ATTACHMENTS: dict[str, Attachment] = {
+ATTACHMENTS: dict[str, Attachment] = {
     "image": "vision",  # LangChain v1 and Anthropic
     "image_url": "vision",  # OpenAI chat completions
     "input_image": "vision",  # OpenAI responses
@@ -39,12 +39,19 @@ _ATTACHMENTS: dict[str, Attachment] = {
 }
 """What a content block needs of a model, by the block's type."""
 
-_TEXTS = ("text", "input_text", "output_text")
+TEXTS = ("text", "input_text", "output_text")
+"""The types of blocks that are text and nothing else."""
 
 
-def turns_of(messages: Sequence[BaseMessage]) -> list[Turn]:
-    """Return the turns of a conversation, with the models that spoke where they are on record."""
-    return [_turn(message) for message in messages]
+def turns_of(messages: Sequence[BaseMessage], known: Container[str] = frozenset()) -> list[Turn]:
+    """Return the turns of a conversation, with the models that spoke where they are on record.
+
+    Args:
+        messages: The conversation, oldest first.
+        known: The models whose names are wanted; for routers inside of routers, which have
+            names of their own for who spoke.
+    """
+    return [_turn(message, known) for message in messages]
 
 
 def without_flags(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], Flags | None]:
@@ -64,7 +71,7 @@ def without_flags(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], F
     return cleaned, flags
 
 
-def _turn(message: BaseMessage) -> Turn:
+def _turn(message: BaseMessage, known: Container[str]) -> Turn:
     role = _role(message)
     content = message.content
     attachments: tuple[Attachment, ...] = ()
@@ -72,16 +79,15 @@ def _turn(message: BaseMessage) -> Turn:
         text = content
     else:
         blocks = list(_flattened(content))
-        text = "\n".join(block["text"] for block in blocks if block.get("type") in _TEXTS)
+        text = "\n".join(block["text"] for block in blocks if block.get("type") in TEXTS)
         if role != "assistant":
             attachments = tuple(_attachments(blocks))
         if role == "user" and _holds_only_tool_results(content):
             role = "tool"
     if not isinstance(message, AIMessage):
         return Turn(role, text, attachments)
-    return Turn(
-        role, text, calls_tools=bool(message.tool_calls), model=_author(message.response_metadata)
-    )
+    author = author_of(message.response_metadata, known)
+    return Turn(role, text, calls_tools=bool(message.tool_calls), model=author)
 
 
 def _role(message: BaseMessage) -> Role:
@@ -89,11 +95,19 @@ def _role(message: BaseMessage) -> Role:
     return _ROLES.get(getattr(message, "role", kind) if kind == "chat" else kind, "user")
 
 
-def _author(metadata: Mapping[str, Any]) -> str | None:
-    """Return the model that wrote a message: as Tryage called it, or else as it calls itself."""
-    routed = metadata.get("tryage")
-    author = routed.get("model") if isinstance(routed, dict) else metadata.get("model_name")
-    return author if isinstance(author, str) else None
+def author_of(metadata: Mapping[str, Any], known: Container[str] = frozenset()) -> str | None:
+    """Return the model that wrote a message: as Tryage called it, or else as it calls itself.
+
+    Of several names, that of a known model; or else the first.
+    """
+    told = metadata.get("tryage")
+    names = []
+    while isinstance(told, dict):
+        names.append(told.get("model"))
+        told = told.get("inner")
+    names.append(metadata.get("model_name"))
+    named = [name for name in names if isinstance(name, str)]
+    return next((name for name in named if name in known), named[0] if named else None)
 
 
 def _flattened(content: Sequence[str | dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -114,8 +128,8 @@ def _attachments(blocks: Sequence[dict[str, Any]]) -> Iterator[Attachment]:
         if kind == "media":  # Google: known by its MIME type alone
             mime = str(block.get("mime_type", ""))
             kind = mime.split("/")[0] if mime.startswith(("image/", "audio/", "video/")) else "file"
-        if kind in _ATTACHMENTS:
-            yield _ATTACHMENTS[kind]
+        if kind in ATTACHMENTS:
+            yield ATTACHMENTS[kind]
 
 
 def _holds_only_tool_results(content: Sequence[str | dict[str, Any]]) -> bool:
@@ -136,7 +150,7 @@ def _content_without_flags(
         flags = None
         if isinstance(block, str):
             block, flags = take_from_prompt(block)
-        elif block.get("type") in _TEXTS:
+        elif block.get("type") in TEXTS:
             text, flags = take_from_prompt(cast(str, block["text"]))
             block = {**block, "text": text}
         cleaned.append(block)

@@ -59,6 +59,26 @@ def warn_of_unused(candidates: Candidates, parameters: Iterable[str], known: Ite
         )
 
 
+def warn_of_uncounted(candidates: Candidates) -> None:
+    """Warn of models that report no tokens when they stream, so that nobody knows what they cost.
+
+    `ChatOpenAI` asks OpenAI for them, but another server only where it is told to.
+    """
+    silent = [
+        name
+        for name, model in candidates.models.items()
+        if getattr(model, "stream_usage", False) is None
+    ]
+    if silent:
+        warnings.warn(
+            f"ChatTryage: {', '.join(silent)} will report no tokens when streaming, so that the "
+            "cost of streams is not known. Give stream_usage=True where its server can count "
+            "them, or stream_usage=False to be spared this.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def pushed_down(model: BaseChatModel, router: BaseChatModel) -> BaseChatModel:
     """Return the model with the router's settings put where it has none of its own.
 

@@ -9,15 +9,20 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 
-from langchain_tryage.metadata import generation_with_report
+from langchain_tryage.metadata import generation_reported
+from tryage import Decision
+from tryage.strategies import Outcome
 
 
-def result_with_report(result: LLMResult, told: dict[str, Any]) -> LLMResult:
-    """Return a copy of a result whose messages carry the report."""
-    generations = [
-        [generation_with_report(g, told) if isinstance(g, ChatGeneration) else g for g in row]
-        for row in result.generations
-    ]
+def result_reported(result: LLMResult, decision: Decision, outcome: Outcome[Any]) -> LLMResult:
+    """Return a copy of a result whose messages tell how they were routed and what they cost."""
+
+    def told(generation: Any) -> Any:
+        if not isinstance(generation, ChatGeneration):
+            return generation
+        return generation_reported(generation, decision, outcome)
+
+    generations = [[told(generation) for generation in row] for row in result.generations]
     return result.model_copy(update={"generations": generations})
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from langchain_tryage.calls import RoutedCall
 from langchain_tryage.delegation import acall_through, astream_through, call_through, stream_through
-from langchain_tryage.metadata import has_content, with_report
-from tryage.strategies import Outcome, report
+from langchain_tryage.metadata import has_content, reported
+from tryage.strategies import Outcome
 
 if TYPE_CHECKING:
     from langchain_tryage.chat_model import ChatTryage
@@ -48,13 +50,15 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
     ) -> Structured:
         """Return the structured answer of the picked model."""
         call = self._route(input, config, kwargs)
-        outcome = call_through(
-            call.decision,
-            self.model.breaker,
-            lambda name: self._of(name).invoke(
-                call.input, call.config_for(name), **call.kwargs_for(name)
-            ),
-        )
+
+        def start(name: str) -> Structured:
+            with _unreadable_is_a_misfit(name):
+                answer: Structured = self._of(name).invoke(
+                    call.input_for(name), call.config_for(name), **call.kwargs_for(name)
+                )
+                return answer
+
+        outcome = call_through(call.decision, self.model.breaker, start)
         return self._reported(call, outcome)
 
     async def ainvoke(
@@ -62,13 +66,15 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
     ) -> Structured:
         """Return the structured answer of the picked model."""
         call = self._route(input, config, kwargs)
-        outcome = await acall_through(
-            call.decision,
-            self.model.breaker,
-            lambda name: self._of(name).ainvoke(
-                call.input, call.config_for(name), **call.kwargs_for(name)
-            ),
-        )
+
+        async def start(name: str) -> Structured:
+            with _unreadable_is_a_misfit(name):
+                answer: Structured = await self._of(name).ainvoke(
+                    call.input_for(name), call.config_for(name), **call.kwargs_for(name)
+                )
+                return answer
+
+        outcome = await acall_through(call.decision, self.model.breaker, start)
         return self._reported(call, outcome)
 
     def stream(
@@ -80,7 +86,7 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
             call.decision,
             self.model.breaker,
             lambda name: self._of(name).stream(
-                call.input, call.config_for(name), **call.kwargs_for(name)
+                call.input_for(name), call.config_for(name), **call.kwargs_for(name)
             ),
             has_content,
         )
@@ -94,7 +100,7 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
             call.decision,
             self.model.breaker,
             lambda name: self._of(name).astream(
-                call.input, call.config_for(name), **call.kwargs_for(name)
+                call.input_for(name), call.config_for(name), **call.kwargs_for(name)
             ),
             has_content,
         )
@@ -116,7 +122,22 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
     def _reported(self, call: RoutedCall, outcome: Outcome[Structured]) -> Structured:
         if not self.include_raw:
             return outcome.value
-        return with_report(outcome.value, report(call.decision, outcome))
+        return reported(outcome.value, call.decision, outcome)
+
+
+@contextmanager
+def _unreadable_is_a_misfit(name: str) -> Iterator[None]:
+    """Raise what parsers raise for an answer that keeps to no schema: another model may do better.
+
+    Some parsers let pydantic's own error through.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise OutputParserException(
+            f"the answer of {name!r} does not keep to the schema {error.title} in "
+            f"{error.error_count()} places; ask for include_raw=True to see it."
+        ) from error
 
 
 def _needs(method: str | None) -> frozenset[Any]:

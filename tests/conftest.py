@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.servers.weights_server import WeightsServer
 from tryage import Library, ModelCard, PerformanceTable, Request
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -26,6 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared_data() -> Path:
     """The folder of the project's tables, for tests marked `shared`."""
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def weights_server() -> Iterator[WeightsServer]:
+    """Real weights behind a real server, for tests that leave it alive."""
+    with WeightsServer() as running:
+        yield running
 
 
 @pytest.fixture

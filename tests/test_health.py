@@ -33,13 +33,37 @@ def test_a_failure_rests_the_model_and_no_other(breaker, clock):
     assert breaker.ready("a")
 
 
-def test_each_failure_in_a_row_doubles_the_rest_up_to_the_longest(breaker):
+def test_each_failure_in_a_row_doubles_the_rest_up_to_the_longest(breaker, clock):
     rests = []
     for _ in range(40):
+        assert breaker.ready("a")
         breaker.failed("a")
         rests.append(breaker.resting()["a"])
+        clock.now += rests[-1]
     assert rests[:4] == [2, 4, 8, 10]
     assert set(rests[4:]) == {10}
+
+
+def test_calls_that_fail_together_count_once(breaker, clock):
+    for _ in range(20):
+        breaker.failed("a")
+    assert breaker.resting() == {"a": 2.0}
+    breaker.failed("a", rest_s=7)  # one of them knows more
+    assert breaker.resting() == {"a": 7.0}
+    breaker.failed("a", rest_s=1)
+    assert breaker.resting() == {"a": 7.0}
+    clock.now += 7
+    assert breaker.ready("a")  # the trial
+    breaker.failed("a")
+    breaker.failed("a")
+    assert breaker.resting() == {"a": 4.0}
+
+
+def test_a_failure_after_the_rest_counts_without_a_trial_too(breaker, clock):
+    breaker.failed("a")
+    clock.now += 2
+    breaker.failed("a")
+    assert breaker.resting() == {"a": 4.0}
 
 
 def test_after_the_rest_one_call_tries_and_the_others_pass_by(breaker, clock):

@@ -22,7 +22,7 @@ LAYERS = (
     ("library", "data"),
     ("flags", "flag_text", "flag_context", "request", "expectations", "decision", "objective"),
     ("encoders", "predictors", "experts"),
-    ("conversation", "router", "failures", "health", "strategies", "testing"),
+    ("conversation", "router", "failures", "health", "spend", "strategies", "testing"),
     ("training", "evaluation", "paper"),
     ("gateway", "demo", "cli"),
 )

@@ -42,6 +42,7 @@ from tryage.objective import choose
 from tryage.predictors import Predictor
 from tryage.request import Request, Tokens, count_tokens
 from tryage.router import Router
+from tryage.spend import ModelSpend, Spend, Usage, cost_usd
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,7 @@ __all__ = [
     "Library",
     "MissingExtra",
     "ModelCard",
+    "ModelSpend",
     "NoEligibleModel",
     "NotFitted",
     "PerformanceTable",
@@ -74,15 +76,18 @@ __all__ = [
     "Role",
     "Router",
     "Security",
+    "Spend",
     "Tokens",
     "TryageError",
     "Turn",
     "UnknownFlag",
     "UnknownModel",
     "UnknownPredictor",
+    "Usage",
     "UsageError",
     "as_flags",
     "choose",
+    "cost_usd",
     "count_tokens",
     "current_flags",
     "flags",

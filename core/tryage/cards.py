@@ -138,3 +138,23 @@ class ModelCard:
         if self.lacks is None:
             return None if self.capabilities is None else False
         return False if capability in self.lacks else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the facts that are known as plain JSON values; `ModelCard(**facts)` reads them.
+
+        Example:
+            >>> ModelCard(name="m", released="2024-05-13").as_json()
+            {'name': 'm', 'released': '2024-05-13'}
+        """
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: _plain(value) for name, value in known.items() if value not in (None, (), {})}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, dict) else value

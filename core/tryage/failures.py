@@ -19,7 +19,8 @@ class Verdict(Enum):
     """The model or the way to it: rest it and try the next."""
 
     FIT = "fit"
-    """This model cannot take this call, as with too long a context: try the next, rest nobody."""
+    """This model is not up to this call, as with too long a context, or an answer that keeps to no
+    schema: try the next, rest nobody."""
 
     CALL = "call"
     """The call itself: every model would refuse it, so give the error back."""
@@ -34,7 +35,11 @@ _CONNECTION_ERRORS = {
     "EndpointConnectionError",
     "ReadTimeoutError",
 }
-_TOO_LONG = {"ContextOverflowError", "ContextWindowExceededError"}
+_NOT_UP_TO_IT = {
+    "ContextOverflowError",  # langchain-core
+    "ContextWindowExceededError",  # litellm
+    "OutputParserException",  # langchain-core: the answer is not the structure that was asked for
+}
 
 
 def judge(error: BaseException) -> Verdict:
@@ -47,7 +52,7 @@ def judge(error: BaseException) -> Verdict:
         <Verdict.CALL: 'call'>
     """
     classes = {cls.__name__ for cls in type(error).__mro__}
-    if classes & _TOO_LONG or _code(error) == "context_length_exceeded":
+    if classes & _NOT_UP_TO_IT or _code(error) == "context_length_exceeded":
         return Verdict.FIT
     status = _status(error)
     if status is not None:

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 
 @dataclass
 class _Trouble:
-    """A model's failures in a row, and until when it rests."""
+    """A model's failures in a row, until when it rests, and whether one call is out to try it."""
 
-    failures: int
-    until: float
+    failures: int = 0
+    until: float = 0.0
+    on_trial: bool = False
 
 
 class CircuitBreaker:
     """Remembers which models failed of late, so that they are left in peace for a while.
 
-    A failure rests a model; each further one in a row doubles the rest. When the rest is over one
-    call is let through to try, and the others pass by until it has come back. A success forgets
-    everything. Safe to share between threads, routers and event loops.
+    A failure rests a model. When the rest is over one call is let through to try, and the others
+    pass by until it has come back; if it fails, too, the next rest is twice as long. Calls that
+    were under way together and fail together count once. A success forgets everything. Safe to
+    share between threads, routers and event loops.
 
     Args:
         first_rest_s: Seconds of rest after the first failure, above 0.
@@ -61,6 +63,7 @@ class CircuitBreaker:
                 return False
             # Whoever asks next waits for this trial; should it never report, only for a rest.
             trouble.until = now + self._rest(trouble.failures)
+            trouble.on_trial = True
             return True
 
     def failed(self, model: str, rest_s: float | None = None) -> None:
@@ -71,12 +74,14 @@ class CircuitBreaker:
             rest_s: Seconds that the provider asked to wait, if it did; cut at the longest rest.
         """
         with self._lock:
-            trouble = self._troubles.setdefault(model, _Trouble(0, 0.0))
-            trouble.failures += 1
-            rest = self._rest(trouble.failures)
+            trouble = self._troubles.setdefault(model, _Trouble())
+            now = self._clock()
+            if trouble.on_trial or now >= trouble.until:  # else it was under way before the rest
+                trouble.failures += 1
+                trouble.until = now + self._rest(trouble.failures)
+                trouble.on_trial = False
             if rest_s is not None:
-                rest = min(max(rest, rest_s), self.longest_rest_s)
-            trouble.until = self._clock() + rest
+                trouble.until = max(trouble.until, now + min(rest_s, self.longest_rest_s))
 
     def succeeded(self, model: str) -> None:
         """Forget the model's failures."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from pydantic import Field
@@ -16,6 +17,7 @@ from pydantic import Field
 from langchain_tryage import ChatTryage
 from langchain_tryage.testing import FunctionChatModel
 from tests.servers.openai_server import OpenAIServer
+from tests.servers.weights_server import WeightsServer
 from tryage.testing import FunctionPredictor
 
 
@@ -35,10 +37,48 @@ def router(*models: BaseChatModel, **kwargs: Any) -> ChatTryage:
     return ChatTryage(list(models), **{"predictor": in_order(*names), **kwargs})
 
 
-def openai(server: OpenAIServer, name: str, **kwargs: Any) -> ChatOpenAI:
-    """Return ChatOpenAI for a model of the local server."""
+def openai(server: OpenAIServer | WeightsServer, name: str, **kwargs: Any) -> ChatOpenAI:
+    """Return ChatOpenAI for a model of a local server."""
     settings = {"api_key": "none", "stream_usage": True, "max_retries": 0, **kwargs}
     return ChatOpenAI(model=name, base_url=server.base_url, **settings)
+
+
+def authors(messages: list[BaseMessage]) -> list[str]:
+    """Return who wrote each of the models' messages in a conversation."""
+    return [
+        message.response_metadata["tryage"]["model"]
+        for message in messages
+        if isinstance(message, AIMessage)
+    ]
+
+
+class Scripted(FunctionChatModel):
+    """Does what the user wrote, such as `add(1, 2) & join(x, y) then add(3, 4)`.
+
+    Calls are tool calls, several in one message where `&` stands between them; after `then` it
+    first waits for their results. At the end, it says the results.
+    """
+
+    def answer(self, messages: list[BaseMessage]) -> AIMessage:
+        asked = max(n for n, message in enumerate(messages) if message.type == "human")
+        steps = re.findall(r"\w+\(.*?\)(?: & \w+\(.*?\))*", messages[asked].text)
+        turn = messages[asked + 1 :]
+        done = sum(message.type == "ai" for message in turn)
+        if done == len(steps):
+            return AIMessage("All I got: " + " ".join(m.text for m in turn if m.type == "tool"))
+        calls = re.findall(r"(\w+)\((.*?), (.*?)\)", steps[done])
+        return AIMessage(
+            "",
+            tool_calls=[
+                {"name": name, "args": {"a": a, "b": b}, "id": f"{len(messages)}.{n}"}
+                for n, (name, a, b) in enumerate(calls)
+            ],
+        )
+
+
+def scripted(name: str, **kwargs: Any) -> Scripted:
+    """Return a model that calls the tools that the user names."""
+    return Scripted(str, model_name=name, **kwargs)
 
 
 class Counting(BaseCallbackHandler):

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from langchain_core.callbacks import UsageMetadataCallbackHandler
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
@@ -14,9 +21,10 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 import tryage
 from langchain_tryage import ChatTryage
-from tests.langchain.fakes import Counting, Recording, answering, in_order, openai, router
+from tests.langchain.fakes import Counting, Recording, answering, in_order, openai, router, scripted
 from tests.langchain.ways import Way
 from tests.servers.openai_server import OpenAIServer
+from tryage import ModelCard
 from tryage.testing import FunctionPredictor, Upstream
 
 
@@ -269,3 +277,35 @@ def test_flags_around_a_stream_count_though_it_is_read_later() -> None:
     with tryage.flags(deny={"a"}):
         chunks = model.stream("Hi")
     assert next(chunks).text == "b"
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def nested(inner: Any) -> Any:
+    """Return a router over another one, which prefers it to a model of its own."""
+    return ChatTryage({"team": inner, "c": answering("c")}, predictor=in_order("team", "c"))
+
+
+async def test_a_router_inside_of_a_router_keeps_its_tool_loop(way: Way) -> None:
+    best = {"now": "b"}
+    predictor = FunctionPredictor(lambda text, model: float(model == best["now"]))
+    inner = router(scripted("a"), scripted("b"), predictor=predictor)
+    model = nested(inner).bind_tools([add])
+    history = [HumanMessage("add(1, 2)"), await way.invoke(model, "add(1, 2)")]
+    best["now"] = "a"
+    history.append(ToolMessage("3", tool_call_id=history[-1].tool_calls[0]["id"]))
+    answer = await way.invoke(model, history)
+    assert answer.response_metadata["tryage"]["inner"]["model"] == "b"
+
+
+async def test_the_report_of_a_router_inside_is_inside_and_knows_the_cost(way: Way) -> None:
+    card = ModelCard(name="a", input_usd_per_mtok=1, output_usd_per_mtok=1)
+    model = nested(router(answering("a"), cards=[card]))
+    chunks = await way.stream(model, "Hello there")
+    for answer in (await way.invoke(model, "Hello there"), sum(chunks[1:], start=chunks[0])):
+        told = answer.response_metadata["tryage"]
+        assert (told["model"], told["inner"]["model"]) == ("team", "a")
+        assert told["cost_usd"] == told["inner"]["cost_usd"] > 0

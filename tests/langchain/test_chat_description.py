@@ -13,7 +13,7 @@ from langchain_openai import ChatOpenAI
 from langchain_tryage import ChatTryage
 from tests.langchain.fakes import answering, in_order, openai, router
 from tests.servers.openai_server import OpenAIServer
-from tryage import CircuitBreaker, Flags, count_tokens
+from tryage import CircuitBreaker, Flags, ModelCard, count_tokens
 
 
 def of_openai(**kwargs: Any) -> ChatTryage:
@@ -57,7 +57,8 @@ def test_no_secret_is_shown() -> None:
 @pytest.mark.filterwarnings("ignore:The function `load` is in beta")
 def test_serialised_and_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-from-env")
-    model = of_openai(flags="cost=0.3", predictor=None)
+    card = ModelCard(name="gpt-4", input_usd_per_mtok=7, capabilities={"tools"})
+    model = of_openai(flags="cost=0.3", predictor=None, cards=[card])
     loaded = load(
         dumpd(model),
         allowed_objects=[ChatTryage, ChatOpenAI],
@@ -66,7 +67,19 @@ def test_serialised_and_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert list(loaded.models) == ["gpt-4o", "gpt-4"]
     assert loaded.flags == Flags(cost=0.3)
+    assert loaded.cards == (card,)
     assert dumpd(loaded) == dumpd(model)
+
+
+@pytest.mark.filterwarnings("ignore:The function `load` is in beta")
+def test_a_predictor_of_ones_own_is_not_serialised_and_loading_says_so() -> None:
+    with pytest.raises(NotImplementedError, match="FunctionPredictor"):
+        load(
+            dumpd(of_openai()),
+            allowed_objects=[ChatTryage, ChatOpenAI],
+            valid_namespaces=["langchain_tryage"],
+            secrets_map={"OPENAI_API_KEY": "x"},
+        )
 
 
 def test_the_profile_is_what_all_models_fulfil() -> None:

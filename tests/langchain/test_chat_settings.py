@@ -146,3 +146,10 @@ async def test_a_returned_message_is_the_callers_own(way: Way) -> None:
 
     await way.invoke(router(Fixed(str, model_name="a")), "Hi")
     assert "tryage" not in fixed.response_metadata
+
+
+def test_a_model_whose_streams_report_no_tokens_is_warned_of(server: OpenAIServer) -> None:
+    with pytest.warns(UserWarning, match="gpt-4o will report no tokens when streaming"):
+        router(openai(server, "gpt-4o", stream_usage=None))
+    router(openai(server, "gpt-4o", stream_usage=False))  # asked for: no warning
+    router(openai(server, "gpt-4o", stream_usage=True))

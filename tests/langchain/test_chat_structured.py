@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 import pytest
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
+from langchain_tryage.testing import FunctionChatModel
 from tests.langchain.fakes import Counting, openai, router
 from tests.langchain.ways import Way
 from tests.servers.openai_server import OpenAIServer
-from tryage import ModelCard, NoEligibleModel
+from tryage import AllModelsFailed, ModelCard, NoEligibleModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 
@@ -118,3 +121,42 @@ async def test_behind_fallbacks(way: Way, fresh_server: OpenAIServer) -> None:
     guarded = down.with_fallbacks([router(openai(fresh_server, "b"))])
     runnable = guarded.with_structured_output(Person)
     assert await way.invoke(runnable, QUESTION) == Person(name="Ann", age=41)
+
+
+class Misfit(FunctionChatModel):
+    """Calls the tool with arguments that keep to no schema, or writes text that holds no JSON."""
+
+    def answer(self, messages: list[BaseMessage]) -> AIMessage:
+        call = {"name": "Person", "args": {"name": "Ann", "age": "old"}, "id": "1"}
+        return AIMessage("no JSON", tool_calls=[call])
+
+
+class Fit(FunctionChatModel):
+    """Calls the tool as it should."""
+
+    def answer(self, messages: list[BaseMessage]) -> AIMessage:
+        call = {"name": "Person", "args": {"name": "Ann", "age": 41}, "id": "1"}
+        return AIMessage('{"name": "Ann", "age": 41}', tool_calls=[call])
+
+
+async def test_an_answer_that_keeps_to_no_schema_goes_to_the_next_model(way: Way) -> None:
+    model = router(Misfit(str, model_name="misfit"), Fit(str, model_name="fit"))
+    assert await way.invoke(model.with_structured_output(Person), QUESTION) == Person(
+        name="Ann", age=41
+    )
+    assert model.breaker.resting() == {}  # it may do well on other calls
+
+
+async def test_where_none_keeps_to_the_schema_every_cause_is_told(way: Way) -> None:
+    model = router(Misfit(str, model_name="a"), Misfit(str, model_name="b"))
+    with pytest.raises(AllModelsFailed) as failed:
+        await way.invoke(model.with_structured_output(Person), QUESTION)
+    assert [type(cause) for cause in failed.value.exceptions] == [OutputParserException] * 2
+    assert "'b' does not keep to the schema Person in 1 places" in str(failed.value.exceptions[1])
+
+
+async def test_with_the_raw_message_the_misfit_is_the_callers_to_judge(way: Way) -> None:
+    model = router(Misfit(str, model_name="misfit"), Fit(str, model_name="fit"))
+    answer = await way.invoke(model.with_structured_output(Person, include_raw=True), QUESTION)
+    assert answer["parsed"] is None
+    assert answer["raw"].response_metadata["tryage"]["model"] == "misfit"

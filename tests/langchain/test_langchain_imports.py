@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import subprocess
 import sys
 
@@ -44,6 +45,35 @@ def test_without_langchain_the_error_says_how_to_get_it() -> None:
         "try:\n    import langchain_tryage\nexcept MissingExtra as error:\n    print(error)"
     )
     assert said.endswith("pip install 'tryage[langchain]'")
+
+
+def test_without_the_agents_the_middleware_says_how_to_get_them() -> None:
+    said = in_a_fresh_process(
+        f"{PATHS} sys.modules['langchain'] = None\n"
+        "from tryage import MissingExtra\n"
+        "from langchain_tryage import TryageRouter\n"
+        "try:\n    from langchain_tryage import TryageMiddleware\n"
+        "except MissingExtra as error:\n    print(error)"
+    )
+    assert said.endswith("pip install 'tryage[langchain]'")
+
+
+def test_without_decision_models_the_error_says_which_core_has_them() -> None:
+    said = in_a_fresh_process(
+        f"{PATHS} sys.modules['langchain_core.decisions'] = None\n"
+        "from tryage import MissingExtra\n"
+        "try:\n    from langchain_tryage import TryageDecisionModel\n"
+        "except MissingExtra as error:\n    print(error)"
+    )
+    assert said.startswith("TryageDecisionModel needs langchain-core 1.8, and ")
+    assert said.endswith("pip install -U 'langchain-core>=1.8'")
+
+
+def test_everything_that_is_public_can_be_imported() -> None:
+    names = in_a_fresh_process(f"{PATHS} from langchain_tryage import *; print(*dir())").split()
+    assert set(langchain_tryage.__all__) <= set(names)
+    has_decisions = importlib.util.find_spec("langchain_core.decisions") is not None
+    assert ("TryageDecisionModel" in names) == has_decisions
 
 
 def test_public_names() -> None:

@@ -44,6 +44,7 @@ class TestUnit(ChatModelUnitTests):
         return {
             "models": ["openai:small", "openai:large"],
             "base_url": "http://127.0.0.1:9/v1",
+            "stream_usage": True,
         }
 
     @property

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from datetime import date
-from typing import Any
-
-from tryage.cards import ModelCard
 from tryage.cli.options import AsJson, LibraryFile, library_from, print_json
 
 
@@ -17,7 +12,7 @@ def models(library: LibraryFile = None, json: AsJson = False) -> None:
     """
     cards = library_from(library)
     if json:
-        print_json({"models": [_facts(card) for card in cards]})
+        print_json({"models": [card.as_json() for card in cards]})
         return
     from rich.console import Console
     from rich.table import Table
@@ -39,20 +34,6 @@ def models(library: LibraryFile = None, json: AsJson = False) -> None:
             "–" if card.capabilities is None else " ".join(sorted(card.capabilities)),
         )
     Console().print(table)
-
-
-def _facts(card: ModelCard) -> dict[str, Any]:
-    """Return the facts of a card that are known, as plain JSON values."""
-    known = {f.name: getattr(card, f.name) for f in fields(card)}
-    return {name: _plain(value) for name, value in known.items() if value not in (None, (), {})}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    return dict(value) if isinstance(value, dict) else value
 
 
 def _short(count: float | None) -> str:

@@ -164,8 +164,8 @@ class Library:
         column.setflags(write=False)
         return column
 
-    def __contains__(self, name: str | None) -> bool:
-        return name is not None and name.lower() in self._positions
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._positions
 
     def __len__(self) -> int:
         return len(self._cards)
