@@ -55,9 +55,10 @@ class ChatTryage(TransparentChatModel):
         pip install 'tryage[langchain]'
         ```
 
-        Add the packages of the providers whose models you name, such as `langchain-openai`.
+        Add the packages of the providers whose models you name, such as `langchain-openai`, and
+        set their keys, such as `OPENAI_API_KEY`; Tryage itself has none.
 
-    ??? info "Key init args"
+    ??? info "Key init args: routing"
 
         | Param | Type | Description |
         | --- | --- | --- |
@@ -66,6 +67,21 @@ class ChatTryage(TransparentChatModel):
         | `cards` | `list[ModelCard]` | What you know of models that no library holds. |
         | `predictor` | `Predictor` | Predicts how well each model would do. |
         | `prompt_flags` | `bool` | Whether prompts may hold flags. |
+
+    ??? info "Key init args: completion"
+
+        | Param | Type | Description |
+        | --- | --- | --- |
+        | `temperature` | `float` | Sampling temperature. |
+        | `max_tokens` | `int` | Longest answer in tokens; expected cost counts no more. |
+        | `stop` | `list[str]` or `str` | Where answers end. |
+        | any other | | As `ChatOpenAI` takes it; for the models built from strings. |
+
+    ??? info "Key init args: client"
+
+        | Param | Type | Description |
+        | --- | --- | --- |
+        | `timeout`, `max_retries`, `api_key`, `base_url` | | For the models built from strings. |
 
     Flags come from four places, the later the stronger: `flags` here; `tryage_flags` in
     `config["configurable"]` for one call; `with tryage.flags(...)` around it; and, where
@@ -125,6 +141,53 @@ class ChatTryage(TransparentChatModel):
 
         >>> [chunk.text for chunk in model.stream("Hello there")]
         ['HELLO', ' THERE', '']
+
+    ??? example "Async"
+
+        >>> import asyncio
+        >>> asyncio.run(model.ainvoke("Hello")).content
+        'HELLO'
+
+    ??? example "Tool calling"
+
+        Each model binds the tools with its own `bind_tools`; those that cannot are left out.
+
+        >>> def add(a: int, b: int) -> int:
+        ...     "Add two numbers."
+        ...     return a + b
+        >>> model.bind_tools([add]).invoke("Hello").tool_calls
+        []
+
+    ??? example "Structured output and JSON mode"
+
+        Each model keeps to the schema in its own way: `model.with_structured_output(Schema)`, or
+        with `method="json_mode"`. An answer that does not keep to it goes to the next model.
+
+    ??? example "Image and audio input"
+
+        Messages go to the model as they are; models that cannot take their blocks are left out.
+        A card says what a model can take: `ModelCard(name=..., capabilities={"vision"})`.
+
+    ??? example "Token usage and cost"
+
+        >>> answer.usage_metadata["input_tokens"]
+        1
+        >>> answer.response_metadata["tryage"]["cost_usd"] is None  # no prices on its card
+        True
+
+    ??? example "Logprobs"
+
+        >>> "logprobs" in model.invoke("Hello", logprobs=True).response_metadata
+        False
+
+        They stand where the picked model puts them.
+
+    ??? example "Response metadata"
+
+        >>> sorted(answer.response_metadata)
+        ['model_name', 'tryage']
+        >>> answer.response_metadata["tryage"]["attempts"]
+        [{'model': 'loud', 'error': None}]
 
     ??? example "Flags for one call"
 
