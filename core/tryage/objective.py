@@ -70,10 +70,10 @@ def choose(
     exclusions = _limits(cards, flags, request, expected)
     eligible = _eligible(exclusions)
     kept = _in_tool_loop(cards, request, eligible)
-    if flags.tolerance is not None and (eligible is None or eligible.any()):
+    if flags.tolerance is not None and (eligible is None or np.count_nonzero(eligible)):
         exclusions.append(_tolerance(quality, eligible, flags.tolerance, kept))
         eligible = _eligible(exclusions)
-    if eligible is not None and not eligible.any():
+    if eligible is not None and not np.count_nonzero(eligible):
         raise NoEligibleModel({e.model: e.reason for e in explain(cards, exclusions)})
     terms: dict[str, FloatArray] = {}
     objective = 1.0 - quality.astype(np.float64)
@@ -103,8 +103,8 @@ def _check(quality: NDArray[np.floating[Any]], cards: Library) -> None:
             f"the predictor answered with the shape {quality.shape}; "
             f"({len(cards)},) is wanted, one quality for each model of the library."
         )
-    # Written so that NaN, which compares false with everything, fails as well.
-    if not (np.minimum.reduce(quality) >= 0 and np.maximum.reduce(quality) <= 1):
+    # Both find a NaN before any number, and it compares false with everything.
+    if not (quality[quality.argmin()] >= 0 and quality[quality.argmax()] <= 1):
         worst = int(np.flatnonzero(~((quality >= 0) & (quality <= 1)))[0])
         raise InvalidPrediction(
             f"the predictor gave {cards.names[worst]!r} the quality {quality[worst]!s}; "
@@ -229,11 +229,13 @@ def _names(cards: Library, flags: Flags) -> list[Exclusion]:
     found = []
     if flags.allow is not None:
         others = np.ones(len(cards), dtype=bool)
-        others[[cards.position(name) for name in flags.allow]] = False
+        for name in flags.allow:
+            others[cards.position(name)] = False
         found.append(Exclusion(others, "not among the allowed models"))
     if flags.deny:
         denied = np.zeros(len(cards), dtype=bool)
-        denied[[cards.position(name) for name in flags.deny]] = True
+        for name in flags.deny:
+            denied[cards.position(name)] = True
         found.append(Exclusion(denied, "denied"))
     return found
 

@@ -68,7 +68,8 @@ class Router:
             NoEligibleModel: The limits exclude every model.
             InvalidPrediction: The predictor broke its contract.
         """
-        return self.route_batch([request], flags)[0]
+        asked = _request(request, None if flags is None else as_flags(flags))
+        return self._decide(self._predict([asked.text])[0], asked, current_flags())
 
     def route_batch(
         self, requests: Sequence[str | Request], flags: Flags | str | None = None
@@ -92,14 +93,14 @@ class Router:
         quality = self._predict([request.text for request in asked])
         around = current_flags()
         return [
-            choose(
-                row,
-                self.library,
-                self.flags.merged(request.flags).merged(around).merged(request.prompt_flags),
-                request,
-            )
-            for row, request in zip(quality, asked, strict=True)
+            self._decide(row, request, around) for row, request in zip(quality, asked, strict=True)
         ]
+
+    def _decide(
+        self, quality: NDArray[np.float32], request: Request, around: Flags | None
+    ) -> Decision:
+        flags = self.flags.merged(request.flags).merged(around).merged(request.prompt_flags)
+        return choose(quality, self.library, flags, request)
 
     def _predict(self, prompts: list[str]) -> NDArray[np.float32]:
         quality = self.predictor.predict(prompts)

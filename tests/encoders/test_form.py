@@ -59,3 +59,7 @@ def test_a_text_gives_the_same_bits_alone_and_in_a_batch():
 
 def test_of_a_long_text_only_both_ends_are_read():
     assert form_one("a" * 10_000_000) == form_one("a" * 10_000)
+
+
+def test_letters_count_towards_nothing():
+    assert form_one("plain words")[:7] == [0.0] * 7

@@ -43,6 +43,13 @@ def test_every_model_of_the_bundled_library_is_answered_for():
     assert np.isfinite(quality).all()
 
 
+def test_a_model_is_judged_alike_among_few_and_among_very_many():
+    few = list(Library.bundled())[:40]
+    many = [*few, *(ModelCard(name=f"other {number}") for number in range(1_000))]
+    quality = bound(*many).predict(EASY + HARD)
+    np.testing.assert_allclose(quality[:, :40], bound(*few).predict(EASY + HARD), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["mmlu", "mmlu_pro", "gpqa_diamond", "math", "humaneval"])
 def test_quality_rises_with_every_published_accuracy(name):
     cards = [

@@ -22,7 +22,7 @@ _CLASSES = {
     "latex": b"\\$^",
     "code": b"{};_#@",
     "questions": b"?",
-    "spaces": b" \t\n",
+    "gaps": b" \t",
     "lines": b"\n",
 }
 
@@ -50,12 +50,13 @@ FORM_FEATURES = (
 )
 """The columns of `form`, in order: shares of the bytes, and logarithms of counts plus one."""
 
-_SHARES, _LOGS = 7, 5
+_SHARES = 7
 
-# (256, classes): what byte counts towards which class, for one pass over the text.
-_MEMBERS = np.zeros((256, len(_CLASSES)), dtype=np.float64)
-for _column, _bytes in enumerate(_CLASSES.values()):
-    _MEMBERS[list(_bytes), _column] = 1
+# Each byte's class, for `bytes.translate`: numpy's start would cost more than counting does.
+_CLASS_OF = bytes(
+    next((number for number, members in enumerate(_CLASSES.values()) if byte in members), 255)
+    for byte in range(256)
+)
 
 _OPTION = re.compile(r"\n\(?[A-J][.):]")
 _CODE_WORDS = ("def ", "return ", "import ", "class ", "print(", "```", "SELECT ", "#include")
@@ -93,19 +94,19 @@ def form_one(text: str) -> list[float]:
     text = clip(text)
     encoded = text.encode("utf-8", "replace")
     size = len(encoded)
-    counts = np.bincount(np.frombuffer(encoded, dtype=np.uint8), minlength=256)
-    classes = (counts @ _MEMBERS).tolist()
-    words = classes[10] + 1
+    counts = [*map(encoded.translate(_CLASS_OF).count, range(len(_CLASSES)))]
+    gaps, lines = counts[-2:]
     first = text[:24].lower().split(maxsplit=1)
     first_word = first[0] if first else ""
-    multiline = classes[11] > 0
     return [
-        *[count / (size + 1) for count in classes[:_SHARES]],
-        *[math.log1p(count) for count in classes[_SHARES:]],
+        *[count / (size + 1) for count in counts[:_SHARES]],
+        *[math.log1p(count) for count in counts[_SHARES:-2]],
+        math.log1p(gaps + lines),
+        math.log1p(lines),
         math.log1p(size),
-        (size + 1) / words,
-        math.log1p(len(_OPTION.findall(text)) if multiline else 0),
-        math.log1p(text.count("\n  ") + text.count("\n\t") if multiline else 0),
+        (size + 1) / (gaps + lines + 1),
+        math.log1p(len(_OPTION.findall(text)) if lines else 0),
+        math.log1p(text.count("\n  ") + text.count("\n\t") if lines else 0),
         float(any([word in text for word in _CODE_WORDS])),
         float(text[-8:].rstrip().endswith("?")),
         float(first_word in _QUESTION_WORDS),
