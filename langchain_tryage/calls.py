@@ -9,13 +9,14 @@ from typing import Any, cast
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
 from langchain_tryage.portability import Recipient, portable, portable_arguments
 from langchain_tryage.tools import BoundTools, with_tools
-from tryage import Decision, Flags, as_flags
+from tryage import Decision, Flags, Router, as_flags
 
 CONFIG_KEY = "tryage_flags"
 """Where `config["configurable"]` holds flags for a call."""
@@ -38,40 +39,57 @@ class Prepared:
     kwargs: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a chat model of many is made of: worked out once, the same for every call.
+
+    Attributes:
+        router: What decides.
+        models: The models by name, as they are called.
+        recipients: By name, how each can take a conversation.
+        defaults: By name, the arguments that stand where a call gives none.
+        only: By name, the flags that leave no other model.
+        tools: What `bind_tools` was given, if it was called.
+    """
+
+    router: Router
+    models: Mapping[str, BaseChatModel]
+    recipients: Mapping[str, Recipient]
+    defaults: Mapping[str, Mapping[str, Any]]
+    only: Mapping[str, Flags]
+    tools: BoundTools | None = None
+
+
 @dataclass(slots=True)
 class RoutedCall:
     """A call on its way to the models.
 
     Attributes:
         decision: What was decided.
-        candidates: The models by name.
-        recipients: By name, how each can take a conversation.
+        setup: The models that there are.
         input: What they are asked, as the caller gave it.
         prompt: The same, converted once.
+        messages: Its messages.
         config: The caller's, with what the router's own constructor adds.
         kwargs: The arguments for whichever model is called, stop sequences among them.
-        defaults: By model, the arguments that stand where the call gives none.
-        tools: What `bind_tools` was given, if it was called.
         tries: How many models were tried.
     """
 
     decision: Decision
-    candidates: Mapping[str, BaseChatModel]
-    recipients: Mapping[str, Recipient]
+    setup: Setup
     input: LanguageModelInput
     prompt: PromptValue
+    messages: list[BaseMessage]
     config: RunnableConfig
     kwargs: dict[str, Any]
-    defaults: Mapping[str, Mapping[str, Any]]
-    tools: BoundTools | None = None
     tries: int = 0
 
     def prepare(self, name: str) -> Prepared:
         """Return a model with what to call it with: the next to be tried."""
-        model = self.candidates[name]
+        model = self.setup.models[name]
         config, kwargs = self.config_for(name), self.kwargs_for(name)
         if "tools" in kwargs:
-            target = with_tools(name, model, kwargs, self.tools)
+            target = with_tools(name, model, kwargs, self.setup.tools)
             model, kwargs = target.model, target.kwargs
             if target.config:
                 config = merge_configs(target.config, config)
@@ -79,9 +97,9 @@ class RoutedCall:
 
     def prompt_for(self, name: str) -> PromptValue:
         """Return what a model is asked, without what only those that spoke before understand."""
-        messages = self.prompt.to_messages()
-        fit = portable(messages, self.recipients[name], self.recipients)
-        return self.prompt if fit is messages else ChatPromptValue(messages=fit)
+        recipients = self.setup.recipients
+        fit = portable(self.messages, recipients[name], recipients)
+        return self.prompt if fit is self.messages else ChatPromptValue(messages=fit)
 
     def input_for(self, name: str) -> LanguageModelInput:
         """Return the same, in the caller's own form where nothing has to change."""
@@ -90,9 +108,9 @@ class RoutedCall:
 
     def kwargs_for(self, name: str) -> dict[str, Any]:
         """Return the arguments for a model, without what only others understand."""
-        defaults = self.defaults.get(name)
+        defaults = self.setup.defaults.get(name)
         kwargs = {**defaults, **self.kwargs} if defaults else self.kwargs
-        return portable_arguments(kwargs, self.recipients[name])
+        return portable_arguments(kwargs, self.setup.recipients[name]) if kwargs else kwargs
 
     def config_for(self, name: str) -> RunnableConfig:
         """Return the config for the next model to be tried.

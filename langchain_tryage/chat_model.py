@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.language_models import (
@@ -17,7 +18,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr
 
-from langchain_tryage.calls import RoutedCall, both_callbacks, needs_of, output_limit
+from langchain_tryage.calls import RoutedCall, Setup, both_callbacks, needs_of, output_limit
 from langchain_tryage.candidates import Candidates, Models
 from langchain_tryage.entry_points import TransparentChatModel
 from langchain_tryage.inputs import request_from
@@ -228,12 +229,7 @@ class ChatTryage(TransparentChatModel):
     model_kwargs: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
     """What else the constructor was given."""
 
-    _router: Router = PrivateAttr()
-    _ready: dict[str, BaseChatModel] = PrivateAttr()
-    _recipients: dict[str, Recipient] = PrivateAttr()
-    _defaults: dict[str, dict[str, Any]] = PrivateAttr()
-    _only: dict[str, Flags] = PrivateAttr()
-    _tools: BoundTools | None = PrivateAttr(default=None)
+    _setup: Setup = PrivateAttr()
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True, populate_by_name=True, protected_namespaces=()
@@ -270,16 +266,19 @@ class ChatTryage(TransparentChatModel):
         super().__init__(**fields)
         self.metadata = _with_version(self.metadata)
         library = candidates.library(self.cards)
-        self._router = Router(library, predictor, self.flags)
-        self._ready = {name: pushed_down(model, self) for name, model in self.models.items()}
-        self._recipients = {name: Recipient.of(name, m) for name, m in self._ready.items()}
-        self._defaults = per_call_defaults(candidates, parameters)
-        self._only = {name: Flags(allow=frozenset({name})) for name in self.models}
+        ready = {name: pushed_down(model, self) for name, model in self.models.items()}
+        self._setup = Setup(
+            router=Router(library, predictor, self.flags),
+            models=ready,
+            recipients={name: Recipient.of(name, model) for name, model in ready.items()},
+            defaults=per_call_defaults(candidates, parameters),
+            only={name: Flags(allow=frozenset({name})) for name in ready},
+        )
 
     @property
     def router(self) -> Router:
         """What decides: ask it, to see a decision without making a call."""
-        return self._router
+        return self._setup.router
 
     @property
     def model(self) -> str:
@@ -293,10 +292,10 @@ class ChatTryage(TransparentChatModel):
             UnknownModel: There is none.
         """
         try:
-            return self._ready[name]
+            return self._setup.models[name]
         except KeyError:
             raise UnknownModel(
-                f"{name!r} is none of the models; they are: {', '.join(self._ready)}."
+                f"{name!r} is none of the models; they are: {', '.join(self._setup.models)}."
             ) from None
 
     def route_call(
@@ -319,8 +318,9 @@ class ChatTryage(TransparentChatModel):
             NoEligibleModel: The limits exclude every model.
             UnknownFlag: The config or the prompt names a flag that does not exist.
         """
+        setup = self._setup
         prompt = self._convert_input(input)
-        forced = self._only.get(kwargs["model"]) if "model" in kwargs else None
+        forced = setup.only.get(kwargs["model"]) if "model" in kwargs else None
         if forced is not None:
             del kwargs["model"]
         if self.stop and "stop" not in kwargs:
@@ -328,7 +328,7 @@ class ChatTryage(TransparentChatModel):
         messages, request = request_from(
             prompt.to_messages(),
             config,
-            self._router.library,
+            setup.router.library,
             prompt_flags=self.prompt_flags,
             needs=needs | needs_of(kwargs),
             only=forced,
@@ -337,15 +337,13 @@ class ChatTryage(TransparentChatModel):
         if self.prompt_flags:
             input = prompt = ChatPromptValue(messages=messages)
         return RoutedCall(
-            decision=self._router.route(request),
-            candidates=self._ready,
-            recipients=self._recipients,
+            decision=setup.router.route(request),
+            setup=setup,
             input=input,
             prompt=prompt,
+            messages=messages,
             config=self._own_config(config),
             kwargs=kwargs,
-            defaults=self._defaults,
-            tools=self._tools,
         )
 
     def bind_tools(
@@ -370,7 +368,7 @@ class ChatTryage(TransparentChatModel):
             kwargs["tool_choice"] = tool_choice
         bound = BoundTools.of(tools, kwargs)
         router = self.model_copy()
-        router._tools = bound
+        router._setup = replace(self._setup, tools=bound)
         return router.bind(tools=bound.formatted, **kwargs)
 
     def with_structured_output(
@@ -397,14 +395,16 @@ class ChatTryage(TransparentChatModel):
 
     def get_num_tokens(self, text: str) -> int:
         """Return how many tokens a text is for the first model that counts them; about, if none."""
-        return count_with(self._ready.values(), lambda model: model.get_num_tokens(text), text)
+        return count_with(
+            self._setup.models.values(), lambda model: model.get_num_tokens(text), text
+        )
 
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
         """Return the tokens of a conversation for the first model that counts them; or about."""
         return count_with(
-            self._ready.values(),
+            self._setup.models.values(),
             lambda model: model.get_num_tokens_from_messages(messages, tools),
             "".join(message.text for message in messages),
         )
@@ -413,7 +413,7 @@ class ChatTryage(TransparentChatModel):
         return [self.stop] if isinstance(self.stop, str) else self.stop
 
     def _first(self) -> BaseChatModel:
-        return next(iter(self._ready.values()))
+        return next(iter(self._setup.models.values()))
 
     def _own_config(self, config: RunnableConfig) -> RunnableConfig:
         """Return the config with the constructor's callbacks, tags and metadata beneath it."""

@@ -22,7 +22,7 @@ Routable = Library | Sequence[ModelCard] | Sequence[str] | Models
 
 
 def request_from(
-    messages: Sequence[BaseMessage],
+    messages: list[BaseMessage],
     config: RunnableConfig,
     library: Library,
     *,
@@ -30,7 +30,7 @@ def request_from(
     needs: frozenset[Any] = frozenset(),
     only: Flags | None = None,
     max_output_tokens: int | None = None,
-) -> tuple[Sequence[BaseMessage], Request]:
+) -> tuple[list[BaseMessage], Request]:
     """Return the messages as a model shall see them, and the request to be routed.
 
     Args:

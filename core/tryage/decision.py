@@ -91,7 +91,8 @@ class Decision:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The eligible models' names, the chosen one first, as failover tries them."""
-        return tuple(self.library.names[i] for i in self._order)
+        names = self.library.names
+        return tuple([names[i] for i in self._order()])
 
     @cached_property
     def ranking(self) -> tuple[RankedModel, ...]:
@@ -109,7 +110,7 @@ class Decision:
                     for name, values in self.terms.items()
                 },
             )
-            for i in self._order
+            for i in self._order()
         )
 
     @cached_property
@@ -147,7 +148,6 @@ class Decision:
             "flags": self.flags.as_json(),
         }
 
-    @cached_property
     def _order(self) -> list[int]:
         order = self._by_objective()
         if self.kept:
