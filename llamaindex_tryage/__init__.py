@@ -9,6 +9,11 @@
 `Tryage` stands wherever LlamaIndex takes an LLM; each of its calls goes to the best of the LLMs.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from tryage import MissingExtra
 
 try:
@@ -21,8 +26,28 @@ except ModuleNotFoundError as error:
         "pip install 'tryage[llamaindex]'"
     ) from error
 
-from llamaindex_tryage.events import RoutingDecisionEvent
-from llamaindex_tryage.llm import Tryage
-from llamaindex_tryage.messages import RoutedMessage
+if TYPE_CHECKING:
+    from llamaindex_tryage.events import RoutingDecisionEvent
+    from llamaindex_tryage.llm import Tryage
+    from llamaindex_tryage.postprocessor import TryagePostprocessor
+    from llamaindex_tryage.selector import TryageSelector
 
-__all__ = ["RoutedMessage", "RoutingDecisionEvent", "Tryage"]
+_HOMES = {
+    "RoutingDecisionEvent": "llamaindex_tryage.events",
+    "Tryage": "llamaindex_tryage.llm",
+    "TryagePostprocessor": "llamaindex_tryage.postprocessor",
+    "TryageSelector": "llamaindex_tryage.selector",
+}
+
+__all__ = ["RoutingDecisionEvent", "Tryage", "TryagePostprocessor", "TryageSelector"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The router as a LlamaIndex component: its fields, its copies, and how a decision is carried out.
+"""How the router decides on a call, and how a decision is carried out.
 
 The entry points stand in the classes on top of this one. None of them is decorated with
 LlamaIndex's callbacks: the LLM that answers reports the call, once, under its own name.
@@ -7,37 +7,19 @@ LlamaIndex's callbacks: the LLM that answers reports the call, once, under its o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from llama_index.core.callbacks import CallbackManager
-from llama_index.core.llms import LLM, ChatMessage, LLMMetadata
-from llama_index.core.llms.function_calling import FunctionCallingLLM
-from pydantic import (
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-    SerializeAsAny,
-    SkipValidation,
-    field_serializer,
-)
+from llama_index.core.llms import LLM, ChatMessage
 
-from llamaindex_tryage.candidates import Candidates, named
+from llamaindex_tryage.calls import RoutedCall
+from llamaindex_tryage.component import Component
 from llamaindex_tryage.events import announce
 from llamaindex_tryage.messages import turns_of, without_marks
-from llamaindex_tryage.metadata import label, metadata_of
-from llamaindex_tryage.serde import card_as_json, llms_from, predictor_as_json, redacted
-from tryage import (
-    Decision,
-    Flags,
-    ModelCard,
-    Predictor,
-    Request,
-    UsageError,
-    as_flags,
-    flags_in_prompt,
-    request_of,
-)
+from llamaindex_tryage.needs import needs_of, output_limit
+from llamaindex_tryage.purposes import Purpose
+from llamaindex_tryage.retrieval import Retrieval
+from tryage import Flags, flags_in_prompt, request_of
 from tryage.strategies import (
     AsyncOpenedStream,
     OpenedStream,
@@ -51,96 +33,49 @@ from tryage.strategies import (
 
 T = TypeVar("T")
 
-_ROUTING_FIELDS = frozenset({"llms", "names", "flags", "cards", "predictor"})
-_OF_THE_LLMS = ("system_prompt", "output_parser", "query_wrapper_prompt")
-_FORMATS_OF_THE_LLMS = ("messages_to_prompt", "completion_to_prompt")
-_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
-_TOOLS: Final[frozenset[Literal["tools"]]] = frozenset({"tools"})
-_NOTHING: Final[frozenset[Literal["tools"]]] = frozenset()
 
-
-class RoutingLLM(FunctionCallingLLM):
+class RoutingLLM(Component):
     """What all entry points of the router share; see `Tryage`."""
-
-    llms: list[SerializeAsAny[LLM]] = Field(description="The LLMs to choose from.")
-    names: list[str] = Field(description="What each of them is called in decisions.")
-    flags: Annotated[
-        SkipValidation[Flags], PlainSerializer(Flags.as_json, return_type=dict[str, Any])
-    ] = Field(default_factory=Flags, description="Wishes for every call.")
-    cards: list[SkipValidation[ModelCard]] = Field(
-        default_factory=list, description="The caller's own model cards."
-    )
-    predictor: SkipValidation[Predictor] | None = Field(
-        default=None, description="How well each would do; the bundled default if none."
-    )
-    prompt_flags: bool = Field(
-        default=False, description="Whether to read `[Flag: ...]` marks in what users say."
-    )
-    _lent: dict[str, CallbackManager] = PrivateAttr(default_factory=dict)
-
-    def __init__(
-        self,
-        llms: Sequence[LLM] | Mapping[str, LLM],
-        flags: Flags | str | dict[str, Any] | None = None,
-        cards: Sequence[ModelCard | dict[str, Any]] = (),
-        predictor: Predictor | None = None,
-        prompt_flags: bool = False,
-        *,
-        names: Sequence[str] | None = None,
-        callback_manager: CallbackManager | None = None,
-        rate_limiter: Any = None,
-        **settings: Any,
-    ) -> None:
-        _check_settings(settings)
-        if isinstance(llms, Mapping):
-            names = list(llms)
-        several = list(llms.values() if isinstance(llms, Mapping) else llms)
-        super().__init__(
-            llms=several,
-            names=list(named(several, names)),
-            flags=as_flags(flags),
-            cards=[card if isinstance(card, ModelCard) else ModelCard(**card) for card in cards],
-            predictor=predictor,
-            prompt_flags=prompt_flags,
-            callback_manager=callback_manager or CallbackManager([]),
-            rate_limiter=rate_limiter,
-            **settings,
-        )
-        self._candidates  # noqa: B018  # what cannot be raises here, not on the first call
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the id under which LlamaIndex saves this class."""
-        return "Tryage"
-
-    @property
-    def metadata(self) -> LLMMetadata:
-        """The most that any of the LLMs can do; each one's own is read once, and may fail."""
-        return self._own_metadata
-
-    def to_payload(self) -> dict[str, Any]:
-        """Return what observability may see of this router: no keys."""
-        name = label(self.names)
-        return {"class_name": self.class_name(), "model": name, **self.metadata.model_dump()}
 
     # Deciding
 
-    def _request(
+    def _route(
         self,
         messages: Sequence[ChatMessage],
         kwargs: Mapping[str, Any],
+        purpose: Purpose | None,
         *,
         tools: bool = False,
         prompt_flags: Flags | None = None,
-    ) -> Request:
-        """Return what the core looks at; `kwargs` are those of the call."""
-        limits = (kwargs[name] for name in _OUTPUT_LIMITS if kwargs.get(name))
-        return request_of(
+        question: str | None = None,
+        retrieval: Retrieval | None = None,
+    ) -> RoutedCall:
+        """Return what is decided for a call.
+
+        Args:
+            messages: What the LLM is given.
+            kwargs: Those of the call.
+            purpose: What it is for.
+            tools: Whether it gives tools, beside what `kwargs` say.
+            prompt_flags: Wishes read from the prompt.
+            question: What the user asks, where the messages hold much beside it.
+            retrieval: What was retrieved for it, where that is known.
+        """
+        flags = self.purpose_flags.get(purpose) if purpose else None
+        if retrieval is not None and retrieval.flags is not None:
+            flags = (flags or Flags()).merged(retrieval.flags)
+        request = request_of(
             turns_of(messages),
-            needs=_TOOLS if tools or kwargs.get("tools") else _NOTHING,
+            needs=needs_of(kwargs, tools),
+            flags=flags,
             prompt_flags=prompt_flags,
-            max_output_tokens=next((n for n in limits if isinstance(n, int)), None),
+            max_output_tokens=output_limit(kwargs),
         )
+        if question and not question.isspace():
+            request = replace(request, text=question)
+        decision = self._candidates.decide(request)
+        announce(decision, purpose, retrieval)
+        return RoutedCall(decision, purpose)
 
     def _read(self, messages: Sequence[ChatMessage]) -> tuple[Sequence[ChatMessage], Flags | None]:
         """Return the messages as the model shall see them, and the flags written in them."""
@@ -148,43 +83,38 @@ class RoutingLLM(FunctionCallingLLM):
             return messages, None
         return without_marks(messages), flags_in_prompt(turns_of(messages))
 
-    def _decide(self, request: Request) -> Decision:
-        decision = self._candidates.decide(request)
-        announce(decision)
-        return decision
-
     # Carrying out. `ask` makes the call on one LLM; it gives each a list and kwargs of its own.
 
-    def _call(self, decision: Decision, ask: Callable[[LLM], T]) -> Outcome[T]:
+    def _call(self, call: RoutedCall, ask: Callable[[LLM], T]) -> Outcome[T]:
         """Return the first answer along the decision's order."""
         if self.rate_limiter is not None:
             self.rate_limiter.acquire()
         return run(
-            failover(decision.order, self._candidates.breaker),
-            lambda call: ask(self._llm(call.model)),
+            failover(call.decision.order, self._candidates.breaker),
+            lambda wanted: ask(self._llm(wanted.model)),
         )
 
-    async def _acall(self, decision: Decision, ask: Callable[[LLM], Awaitable[T]]) -> Outcome[T]:
+    async def _acall(self, call: RoutedCall, ask: Callable[[LLM], Awaitable[T]]) -> Outcome[T]:
         """Return the first answer along the decision's order."""
         if self.rate_limiter is not None:
             await self.rate_limiter.async_acquire()
         return await arun(
-            failover(decision.order, self._candidates.breaker),
-            lambda call: ask(self._llm(call.model)),
+            failover(call.decision.order, self._candidates.breaker),
+            lambda wanted: ask(self._llm(wanted.model)),
         )
 
     def _open(
         self,
-        decision: Decision,
+        call: RoutedCall,
         ask: Callable[[LLM], Iterator[T]],
         has_content: Callable[[T], bool],
     ) -> Outcome[OpenedStream[T]]:
         """Return the first stream along the decision's order that comes to content."""
-        return self._call(decision, lambda llm: open_stream(ask(llm), has_content))
+        return self._call(call, lambda llm: open_stream(ask(llm), has_content))
 
     async def _aopen(
         self,
-        decision: Decision,
+        call: RoutedCall,
         ask: Callable[[LLM], Awaitable[AsyncIterator[T]]],
         has_content: Callable[[T], bool],
     ) -> Outcome[AsyncOpenedStream[T]]:
@@ -193,7 +123,7 @@ class RoutingLLM(FunctionCallingLLM):
         async def opened(llm: LLM) -> AsyncOpenedStream[T]:
             return await aopen_stream(await ask(llm), has_content)
 
-        return await self._acall(decision, opened)
+        return await self._acall(call, opened)
 
     def _llm(self, name: str) -> LLM:
         """Return an LLM, reporting to the router's callbacks where it has none of its own."""
@@ -206,107 +136,7 @@ class RoutingLLM(FunctionCallingLLM):
             llm.callback_manager = self._lent[name] = mine
         return llm
 
-    @cached_property
-    def _candidates(self) -> Candidates:
-        """The LLMs with all that deciding takes; made anew where fields have changed."""
-        by_name = dict(zip(self.names, self.llms, strict=True))
-        return Candidates(by_name, self.cards, self.predictor, self.flags)
-
-    @cached_property
-    def _own_metadata(self) -> LLMMetadata:
-        return metadata_of(self._candidates)
-
-    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        yield "llms", self.names  # and not the LLMs, which show their keys
-        yield "flags", self.flags
-
-    # Copies. What is remembered (health, cards, metadata) is made anew from the public fields.
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _OF_THE_LLMS and value is not None:
-            raise _refusal(name)
-        if name == "flags":
-            value = as_flags(value)
-        super().__setattr__(name, value)
-        if name in _ROUTING_FIELDS:
-            self._forget()
-
-    def __copy__(self) -> Self:
-        copied = super().__copy__()
-        copied._forget()
-        return copied
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        shell = self.__copy__()  # without the privates, which hold locks
-        return super(RoutingLLM, shell).__deepcopy__(memo)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Nothing that decides is dropped if it cannot be pickled: that raises.
-        own = type(self).model_fields.keys() - LLM.model_fields.keys()
-        return {"__dict__": {name: getattr(self, name) for name in (*own, "pydantic_program_mode")}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state["__dict__"])  # type: ignore[misc]
-
-    def _forget(self) -> None:
-        vars(self).pop("_candidates", None)
-        vars(self).pop("_own_metadata", None)
-        self._lent = {}
-
-    @field_serializer("llms", mode="wrap")
-    def _write_llms(self, llms: list[LLM], write: Callable[[Any], Any]) -> Any:
-        return redacted(write(llms))
-
-    @field_serializer("cards")
-    def _write_cards(self, cards: list[ModelCard]) -> list[dict[str, Any]]:
-        return [card_as_json(card) for card in cards]
-
-    @field_serializer("predictor")
-    def _write_predictor(self, predictor: Predictor | None) -> dict[str, Any] | None:
-        return predictor_as_json(predictor)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Return the router that `to_dict` described.
-
-        Args:
-            data: What `to_dict` gave. Keys are not in it: they are looked for in the environment.
-            kwargs: Values to put in place of those, such as `predictor=` or `llms=`.
-
-        Raises:
-            UsageError: It had a predictor of its own and none is given, or an LLM's class is not
-                imported.
-        """
-        given = {**data, **kwargs}
-        given.pop("class_name", None)
-        if isinstance(given.get("predictor"), Mapping):
-            raise UsageError(
-                f"this router had the predictor {given['predictor'].get('name')!r}, which plain "
-                "values do not hold; load it and give it: from_dict(data, predictor=...)."
-            )
-        if not isinstance(given["llms"], Mapping):
-            given["llms"] = llms_from(given["llms"])
-        return cls(**given)
-
 
 def fresh(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return keyword arguments that one LLM may change without the next seeing it."""
     return {k: v.copy() if isinstance(v, list | dict) else v for k, v in kwargs.items()}
-
-
-def _check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise for fields that the LLM class has and the router cannot honour, and for others."""
-    known = LLM.model_fields.keys()
-    for name, value in settings.items():
-        if name not in known:
-            raise UsageError(
-                f"Tryage takes no {name!r}; settings of a model belong to the LLM in llms."
-            )
-        if value is not None and name in (*_OF_THE_LLMS, *_FORMATS_OF_THE_LLMS):
-            raise _refusal(name)
-
-
-def _refusal(name: str) -> UsageError:
-    return UsageError(
-        f"{name} is set on the router, where no LLM would see it; set it on each of the llms."
-    )

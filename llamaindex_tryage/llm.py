@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.callbacks import CallbackManager
@@ -19,19 +18,24 @@ from llama_index.core.llms import (
 )
 
 from llamaindex_tryage.base import fresh
+from llamaindex_tryage.calls import RoutedCall
+from llamaindex_tryage.messages import unsigned
 from llamaindex_tryage.prompts import PromptRoutes
+from llamaindex_tryage.purposes import of_chat, of_completion
 from llamaindex_tryage.responses import (
     arelay,
     chat_has_content,
     completion_has_content,
     relay,
+    reported_chat,
+    reported_completion,
+    reporting,
     stamped_chat,
     stamped_completion,
 )
 from llamaindex_tryage.spans import spared
 from llamaindex_tryage.tools import ToolRoutes
-from tryage import Decision, EmptyPrompt, Flags, ModelCard, Predictor, take_from_prompt
-from tryage.strategies import report
+from tryage import EmptyPrompt, Flags, ModelCard, Predictor, take_from_prompt
 
 
 @spared
@@ -41,18 +45,32 @@ class Tryage(PromptRoutes, ToolRoutes):
     For each call the router predicts how well each LLM would do on this prompt, weighs that
     against the flags, and calls the best. If that one fails before its first content, the next in
     the ranking is tried; an LLM that failed is left in peace for a while. The response is that
-    LLM's own, with the decision in `additional_kwargs["tryage"]`.
+    LLM's own, with the decision in `additional_kwargs["tryage"]`. There the message in it names its
+    author too, which memories keep and the LLMs do not see: so a tool loop stays with one model.
 
     Callbacks, spans and token counts are those of the LLM that answers, under its own name: the
     router adds a span around them and a `RoutingDecisionEvent`. Settings such as `system_prompt`,
     `max_tokens` and keys belong to the LLMs.
+
+    One LLM serves all parts of a pipeline, so flags can be given for each part, by its purpose:
+    `condense` (a chat engine makes one question of the conversation), `retrieve` (what finds the
+    context: queries, selections, reranking), `synthesize` (the answer from it), `tools` (a call
+    that is given tools) and `answer` (a chat without tools, and an agent's call once its tools have
+    answered). They are added to the flags for every call, and stronger. Where LlamaIndex does not
+    show what a call is for, as with a bare `complete` or in a text-only ReAct agent, only those
+    for every call hold. The answer from a context is decided by the question alone.
+
+    While an agent waits for its tools, the model that called them is kept, whatever the wishes for
+    `answer`; a limit, such as `"answer": "only big"`, hands over. Be sure then that the other model
+    takes the history of the first.
 
     LLMs retry by themselves, and their retries come before the next LLM is tried: give
     `max_retries=1` to those that take it.
 
     Args:
         llms: LlamaIndex LLMs, or a mapping of names to them. Their order breaks ties.
-        flags: Wishes for every call: `tryage.Flags`, their text form, or a dictionary.
+        flags: Wishes for every call: `tryage.Flags`, their text form, or a dictionary. A dictionary
+            may hold purposes too, each with flags in any of these forms.
         cards: Your own cards, for models that the bundled library does not know.
         predictor: How well each would do; the bundled default if none.
         prompt_flags: Whether to read `[Flag: ...]` marks in what users say, and take them out.
@@ -65,7 +83,7 @@ class Tryage(PromptRoutes, ToolRoutes):
         EmptyLibrary: There is no LLM.
         DuplicateModel: Two LLMs have one name; give a mapping.
         UnknownModel: A card is of none of the LLMs.
-        UnknownFlag: A flag does not exist.
+        UnknownFlag: A flag or a purpose does not exist.
         UsageError: One of `llms` is no LLM.
 
     Examples:
@@ -85,6 +103,12 @@ class Tryage(PromptRoutes, ToolRoutes):
         ('4', 'sums')
         >>> llm.chat([ChatMessage("Tell me a story.")]).message.content
         'Once upon a time'
+
+        The smallest model for rewriting questions, one of two for the answer:
+
+        >>> llm.flags = {"condense": "smallest model", "synthesize": "not tales", "cost": 0.1}
+        >>> llm.flags, sorted(llm.purpose_flags)
+        (Flags(cost=0.1), ['condense', 'synthesize'])
 
         In the place of one LLM, for every query engine, chat engine and agent:
 
@@ -122,17 +146,15 @@ class Tryage(PromptRoutes, ToolRoutes):
             NoEligibleModel: The limits exclude every LLM.
             AllModelsFailed: Every LLM that was tried failed; holds each cause.
         """
-        messages, decision = self._decide_chat(messages, kwargs)
-        outcome = self._call(decision, lambda llm: llm.chat(list(messages), **fresh(kwargs)))
-        return stamped_chat(outcome.value, report(decision, outcome))
+        messages, call = self._route_chat(messages, kwargs)
+        outcome = self._call(call, lambda llm: llm.chat(list(messages), **fresh(kwargs)))
+        return reported_chat(call, outcome)
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer of the best LLM; otherwise like `chat`."""
-        messages, decision = self._decide_chat(messages, kwargs)
-        outcome = await self._acall(
-            decision, lambda llm: llm.achat(list(messages), **fresh(kwargs))
-        )
-        return stamped_chat(outcome.value, report(decision, outcome))
+        messages, call = self._route_chat(messages, kwargs)
+        outcome = await self._acall(call, lambda llm: llm.achat(list(messages), **fresh(kwargs)))
+        return reported_chat(call, outcome)
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Return the chunks of the best LLM's answer, whose first content has arrived.
@@ -148,26 +170,26 @@ class Tryage(PromptRoutes, ToolRoutes):
             NoEligibleModel: The limits exclude every LLM.
             AllModelsFailed: Every LLM that was tried failed; holds each cause.
         """
-        messages, decision = self._decide_chat(messages, kwargs)
+        messages, call = self._route_chat(messages, kwargs)
         outcome = self._open(
-            decision,
+            call,
             lambda llm: llm.stream_chat(list(messages), **fresh(kwargs)),
             chat_has_content,
         )
-        finish = partial(stamped_chat, told=report(decision, outcome))
+        finish = reporting(stamped_chat, call, outcome)
         return relay(outcome, self._candidates.breaker, finish)
 
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """Return the chunks of the best LLM's answer; otherwise like `stream_chat`."""
-        messages, decision = self._decide_chat(messages, kwargs)
+        messages, call = self._route_chat(messages, kwargs)
         outcome = await self._aopen(
-            decision,
+            call,
             lambda llm: llm.astream_chat(list(messages), **fresh(kwargs)),
             chat_has_content,
         )
-        finish = partial(stamped_chat, told=report(decision, outcome))
+        finish = reporting(stamped_chat, call, outcome)
         return arelay(outcome, self._candidates.breaker, finish)
 
     # Completion
@@ -187,19 +209,19 @@ class Tryage(PromptRoutes, ToolRoutes):
             NoEligibleModel: The limits exclude every LLM.
             AllModelsFailed: Every LLM that was tried failed; holds each cause.
         """
-        text, decision = self._decide_completion(prompt, kwargs)
+        text, call = self._route_completion(prompt, kwargs)
         options = _options(formatted, kwargs)
-        outcome = self._call(decision, lambda llm: llm.complete(text, **fresh(options)))
-        return stamped_completion(outcome.value, report(decision, outcome))
+        outcome = self._call(call, lambda llm: llm.complete(text, **fresh(options)))
+        return reported_completion(call, outcome)
 
     async def acomplete(
         self, prompt: str | None = None, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponse:
         """Return the completion of the best LLM; otherwise like `complete`."""
-        text, decision = self._decide_completion(prompt, kwargs)
+        text, call = self._route_completion(prompt, kwargs)
         options = _options(formatted, kwargs)
-        outcome = await self._acall(decision, lambda llm: llm.acomplete(text, **fresh(options)))
-        return stamped_completion(outcome.value, report(decision, outcome))
+        outcome = await self._acall(call, lambda llm: llm.acomplete(text, **fresh(options)))
+        return reported_completion(call, outcome)
 
     def stream_complete(
         self, prompt: str | None = None, formatted: bool = False, **kwargs: Any
@@ -216,46 +238,47 @@ class Tryage(PromptRoutes, ToolRoutes):
             NoEligibleModel: The limits exclude every LLM.
             AllModelsFailed: Every LLM that was tried failed; holds each cause.
         """
-        text, decision = self._decide_completion(prompt, kwargs)
+        text, call = self._route_completion(prompt, kwargs)
         options = _options(formatted, kwargs)
         outcome = self._open(
-            decision,
+            call,
             lambda llm: llm.stream_complete(text, **fresh(options)),
             completion_has_content,
         )
-        finish = partial(stamped_completion, told=report(decision, outcome))
+        finish = reporting(stamped_completion, call, outcome)
         return relay(outcome, self._candidates.breaker, finish)
 
     async def astream_complete(
         self, prompt: str | None = None, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """Return the chunks of the best LLM's completion; otherwise like `stream_complete`."""
-        text, decision = self._decide_completion(prompt, kwargs)
+        text, call = self._route_completion(prompt, kwargs)
         options = _options(formatted, kwargs)
         outcome = await self._aopen(
-            decision,
+            call,
             lambda llm: llm.astream_complete(text, **fresh(options)),
             completion_has_content,
         )
-        finish = partial(stamped_completion, told=report(decision, outcome))
+        finish = reporting(stamped_completion, call, outcome)
         return arelay(outcome, self._candidates.breaker, finish)
 
     # Deciding
 
-    def _decide_chat(
+    def _route_chat(
         self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]
-    ) -> tuple[Sequence[ChatMessage], Decision]:
+    ) -> tuple[Sequence[ChatMessage], RoutedCall]:
         clean, flags = self._read(messages)
-        return clean, self._decide(self._request(clean, kwargs, prompt_flags=flags))
+        purpose = of_chat(clean, tools=bool(kwargs.get("tools")))
+        return unsigned(clean), self._route(clean, kwargs, purpose, prompt_flags=flags)
 
-    def _decide_completion(
+    def _route_completion(
         self, prompt: str | None, kwargs: dict[str, Any]
-    ) -> tuple[str, Decision]:
+    ) -> tuple[str, RoutedCall]:
         if prompt is None:
             raise EmptyPrompt("complete() was given no prompt; give the text to complete.")
         text, flags = take_from_prompt(prompt) if self.prompt_flags else (prompt, None)
         asked = [ChatMessage(role="user", content=text)]
-        return text, self._decide(self._request(asked, kwargs, prompt_flags=flags))
+        return text, self._route(asked, kwargs, of_completion(), prompt_flags=flags)
 
 
 def _options(formatted: bool, kwargs: dict[str, Any]) -> dict[str, Any]:

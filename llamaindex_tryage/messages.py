@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -16,10 +16,12 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
-from llama_index.core.llms import ChatMessage, MessageRole
-from pydantic import Field
+from llama_index.core.llms import ChatMessage, ChatResponse, MessageRole
+from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate
 
 from tryage import Flags, Turn, take_from_prompt
+
+Template = TypeVar("Template", bound=BasePromptTemplate)
 
 _Role = Literal["system", "user", "assistant", "tool"]
 _Attachment = Literal["vision", "audio", "files"]
@@ -43,45 +45,48 @@ _ATTACHMENTS: Final[Mapping[type[object], _Attachment]] = {
 }
 
 
-class RoutedMessage(ChatMessage):
-    """A message that remembers which model wrote it.
-
-    The name is no part of the message's content: it is in no dump and equal messages stay equal,
-    so that it never goes out to a provider. It lives as long as the object does, in an agent's
-    scratchpad or a chat memory that keeps objects, and in copies and pickles of it.
-
-    Attributes:
-        answered_by: The model's name among the router's LLMs.
-    """
-
-    answered_by: str | None = Field(default=None, exclude=True, repr=False)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ChatMessage):
-            return NotImplemented
-        return (self.role, self.blocks, self.additional_kwargs) == (
-            other.role,
-            other.blocks,
-            other.additional_kwargs,
-        )
+KEY: Final = "tryage"
+"""Where in `additional_kwargs` the router writes: in a response's the decision, in a message's who
+wrote it. A message has no other place that LlamaIndex's memories and contexts keep."""
 
 
-def routed(message: ChatMessage, model: str) -> ChatMessage:
-    """Return the message with the name of the model that wrote it.
+def signed(message: ChatMessage, model: str) -> ChatMessage:
+    """Return a copy of the message with the name of the model that wrote it.
 
     Example:
-        >>> message = ChatMessage(role="assistant", content="Four.")
-        >>> routed(message, "small") == message, routed(message, "small").answered_by
-        (True, 'small')
+        >>> message = signed(ChatMessage(role="assistant", content="Four."), "small")
+        >>> message.additional_kwargs, author_of(message)
+        ({'tryage': {'model': 'small'}}, 'small')
     """
-    if type(message) is not ChatMessage and not isinstance(message, RoutedMessage):
-        return message  # another package's own kind of message stays what it is
-    return RoutedMessage.model_construct(
-        role=message.role,
-        blocks=message.blocks,
-        additional_kwargs=message.additional_kwargs,
-        answered_by=model,
-    )
+    noted = {**message.additional_kwargs, KEY: {"model": model}}
+    return message.model_copy(update={"additional_kwargs": noted})
+
+
+def author_of(message: ChatMessage | ChatResponse) -> str | None:
+    """Return the name of the model that wrote a message or response, if a router noted it."""
+    noted = message.additional_kwargs.get(KEY)
+    model = noted.get("model") if isinstance(noted, Mapping) else None
+    return model if isinstance(model, str) else None
+
+
+def unsigned(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
+    """Return the messages as a model may see them: without the names of their authors.
+
+    Some LLMs send all of a message's `additional_kwargs` to their provider, or write them into the
+    prompt.
+
+    Example:
+        >>> unsigned([signed(ChatMessage("Four."), "small")]) == [ChatMessage("Four.")]
+        True
+    """
+    return [_unsigned(m) if KEY in m.additional_kwargs else m for m in messages]
+
+
+def unsigned_template(prompt: Template) -> Template:
+    """Return the template as a model may see it: chat engines put the conversation into it."""
+    if not isinstance(prompt, ChatPromptTemplate):
+        return prompt
+    return prompt.model_copy(update={"message_templates": unsigned(prompt.message_templates)})
 
 
 def turns_of(messages: Iterable[ChatMessage]) -> list[Turn]:
@@ -117,18 +122,18 @@ def flags_of_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], Flags
 
 
 def _turn(message: ChatMessage) -> Turn:
-    blocks = message.blocks
-    if len(blocks) == 1 and type(blocks[0]) is TextBlock and not message.additional_kwargs:
-        model = message.answered_by if isinstance(message, RoutedMessage) else None
-        return Turn(_ROLES.get(message.role, "user"), blocks[0].text, model=model)
+    role, blocks = _ROLES.get(message.role, "user"), message.blocks
+    model = author_of(message) if role == "assistant" else None
+    old_calls = bool(message.additional_kwargs.get("tool_calls"))
+    if len(blocks) == 1 and type(blocks[0]) is TextBlock and not old_calls:
+        return Turn(role, blocks[0].text, model=model)
     texts = [text for block in blocks if (text := _text(block))]
-    calls = any(isinstance(block, ToolCallBlock) for block in blocks)
     return Turn(
-        role=_ROLES.get(message.role, "user"),
+        role=role,
         text="\n".join(texts),
         attachments=tuple(needed for block in blocks for needed in _needs(block)),
-        calls_tools=calls or bool(message.additional_kwargs.get("tool_calls")),
-        model=message.answered_by if isinstance(message, RoutedMessage) else None,
+        calls_tools=old_calls or any(isinstance(block, ToolCallBlock) for block in blocks),
+        model=model,
     )
 
 
@@ -165,3 +170,8 @@ def _unmarked(message: ChatMessage) -> ChatMessage:
     ]
     unchanged = all(new is old for new, old in zip(blocks, message.blocks, strict=True))
     return message if unchanged else message.model_copy(update={"blocks": blocks})
+
+
+def _unsigned(message: ChatMessage) -> ChatMessage:
+    rest = {k: v for k, v in message.additional_kwargs.items() if k != KEY}
+    return message.model_copy(update={"additional_kwargs": rest})

@@ -13,9 +13,12 @@ from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
 from pydantic import BaseModel
 
 from llamaindex_tryage.base import RoutingLLM, fresh
-from llamaindex_tryage.messages import flags_of_arguments
+from llamaindex_tryage.calls import RoutedCall
+from llamaindex_tryage.messages import Template, flags_of_arguments, unsigned_template
+from llamaindex_tryage.purposes import goes_on, of_template, question_of
 from llamaindex_tryage.responses import arelay, as_is, relay
-from tryage import Decision
+from llamaindex_tryage.retrieval import awaited, retrieved_for
+from llamaindex_tryage.spans import spared
 
 if TYPE_CHECKING:
     from llama_index.core.program.utils import FlexibleModel
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 
 
+@spared
 class PromptRoutes(RoutingLLM):
     """The entry points that take a prompt template, for text and for structured output.
 
@@ -42,25 +46,25 @@ class PromptRoutes(RoutingLLM):
             NoEligibleModel: The limits exclude every LLM.
             AllModelsFailed: Every LLM that was tried failed; holds each cause.
         """
-        decision, arguments = self._decide_prompt(prompt, prompt_args)
-        return self._call(decision, lambda llm: llm.predict(prompt, **arguments)).value
+        call, prompt, arguments = self._route_prompt(prompt, prompt_args)
+        return self._call(call, lambda llm: llm.predict(prompt, **arguments)).value
 
     async def apredict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
         """Return the best LLM's answer to a filled template; otherwise like `predict`."""
-        decision, arguments = self._decide_prompt(prompt, prompt_args)
-        outcome = await self._acall(decision, lambda llm: llm.apredict(prompt, **arguments))
+        call, prompt, arguments = self._route_prompt(prompt, prompt_args)
+        outcome = await self._acall(call, lambda llm: llm.apredict(prompt, **arguments))
         return outcome.value
 
     def stream(self, prompt: BasePromptTemplate, **prompt_args: Any) -> TokenGen:
         """Return the words of its answer, the first of them there; otherwise like `predict`."""
-        decision, arguments = self._decide_prompt(prompt, prompt_args)
-        outcome = self._open(decision, lambda llm: llm.stream(prompt, **arguments), bool)
+        call, prompt, arguments = self._route_prompt(prompt, prompt_args)
+        outcome = self._open(call, lambda llm: llm.stream(prompt, **arguments), bool)
         return relay(outcome, self._candidates.breaker, as_is)
 
     async def astream(self, prompt: BasePromptTemplate, **prompt_args: Any) -> TokenAsyncGen:
         """Return the words of its answer, the first of them there; otherwise like `predict`."""
-        decision, arguments = self._decide_prompt(prompt, prompt_args)
-        outcome = await self._aopen(decision, lambda llm: llm.astream(prompt, **arguments), bool)
+        call, prompt, arguments = self._route_prompt(prompt, prompt_args)
+        outcome = await self._aopen(call, lambda llm: llm.astream(prompt, **arguments), bool)
         return arelay(outcome, self._candidates.breaker, as_is)
 
     def structured_predict(
@@ -83,9 +87,9 @@ class PromptRoutes(RoutingLLM):
             NoEligibleModel: The limits exclude every LLM.
             AllModelsFailed: Every LLM that was tried failed; holds each cause.
         """
-        decision, arguments = self._decide_prompt(prompt, prompt_args, llm_kwargs)
+        call, prompt, arguments = self._route_prompt(prompt, prompt_args, llm_kwargs)
         outcome = self._call(
-            decision,
+            call,
             lambda llm: llm.structured_predict(
                 output_cls=output_cls, prompt=prompt, llm_kwargs=_copy(llm_kwargs), **arguments
             ),
@@ -101,9 +105,9 @@ class PromptRoutes(RoutingLLM):
         **prompt_args: Any,
     ) -> Model:
         """Return an object that the best LLM fills; otherwise like `structured_predict`."""
-        decision, arguments = self._decide_prompt(prompt, prompt_args, llm_kwargs)
+        call, prompt, arguments = self._route_prompt(prompt, prompt_args, llm_kwargs)
         outcome = await self._acall(
-            decision,
+            call,
             lambda llm: llm.astructured_predict(
                 output_cls=output_cls, prompt=prompt, llm_kwargs=_copy(llm_kwargs), **arguments
             ),
@@ -119,9 +123,9 @@ class PromptRoutes(RoutingLLM):
         **prompt_args: Any,
     ) -> Generator[Model | FlexibleModel, None, None]:
         """Return the object as it fills, the first state there; like `structured_predict`."""
-        decision, arguments = self._decide_prompt(prompt, prompt_args, llm_kwargs)
+        call, prompt, arguments = self._route_prompt(prompt, prompt_args, llm_kwargs)
         outcome = self._open(
-            decision,
+            call,
             lambda llm: llm.stream_structured_predict(
                 output_cls=output_cls, prompt=prompt, llm_kwargs=_copy(llm_kwargs), **arguments
             ),
@@ -137,9 +141,9 @@ class PromptRoutes(RoutingLLM):
         **prompt_args: Any,
     ) -> AsyncGenerator[Model | FlexibleModel, None]:
         """Return the object as it fills, the first state there; like `structured_predict`."""
-        decision, arguments = self._decide_prompt(prompt, prompt_args, llm_kwargs)
+        call, prompt, arguments = self._route_prompt(prompt, prompt_args, llm_kwargs)
         outcome = await self._aopen(
-            decision,
+            call,
             lambda llm: llm.astream_structured_predict(
                 output_cls=output_cls, prompt=prompt, llm_kwargs=_copy(llm_kwargs), **arguments
             ),
@@ -147,19 +151,36 @@ class PromptRoutes(RoutingLLM):
         )
         return arelay(outcome, self._candidates.breaker, as_is)
 
-    def _decide_prompt(
+    def _route_prompt(
         self,
-        prompt: BasePromptTemplate,
+        prompt: Template,
         prompt_args: dict[str, Any],
         llm_kwargs: dict[str, Any] | None = None,
-    ) -> tuple[Decision, dict[str, Any]]:
-        """Return the decision, and the template's arguments as the LLM shall see them."""
-        arguments, flags = (
-            flags_of_arguments(prompt_args) if self.prompt_flags else (prompt_args, None)
-        )
+    ) -> tuple[RoutedCall, Template, dict[str, Any]]:
+        """Return what is decided, and the template and its arguments as the LLM shall see them.
+
+        An answer from a context is decided by the question alone; what was retrieved for it, pages
+        of it perhaps, counts by its length.
+        """
+        question, arguments, flags = question_of(prompt, prompt_args), prompt_args, None
+        if self.prompt_flags and question is not None:
+            # Also where the template holds the question already: arguments come before that.
+            arguments, flags = flags_of_arguments({**prompt_args, "query_str": question})
+            question = arguments["query_str"]
         messages = prompt.format_messages(llm=self, **arguments)
-        request = self._request(messages, llm_kwargs or {}, prompt_flags=flags)
-        return self._decide(request), arguments
+        purpose, retrieval = of_template(prompt, arguments), None
+        if purpose == "synthesize" and awaited():
+            text = "\n".join(message.content or "" for message in messages)
+            retrieval = retrieved_for(text, question, goes_on(prompt, arguments))
+        call = self._route(
+            messages,
+            llm_kwargs or {},
+            purpose,
+            prompt_flags=flags,
+            question=question if purpose == "synthesize" else None,
+            retrieval=retrieval,
+        )
+        return call, unsigned_template(prompt), arguments
 
 
 def _copy(llm_kwargs: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -9,27 +9,21 @@ from typing import Any, TypeVar
 from llama_index.core.base.llms.types import TextBlock
 from llama_index.core.llms import ChatResponse, CompletionResponse
 
-from llamaindex_tryage.messages import routed
+from llamaindex_tryage.calls import RoutedCall
+from llamaindex_tryage.messages import KEY, signed
+from llamaindex_tryage.usage import usage_of
 from tryage import CircuitBreaker
 from tryage.strategies import AsyncOpenedStream, OpenedStream, Outcome
 
 T = TypeVar("T")
-
-KEY = "tryage"
-"""Where in a response's `additional_kwargs` the decision stands."""
-
-
-def answered_by(response: ChatResponse) -> str | None:
-    """Return the name of the model that gave a response, if it came from a router."""
-    told = response.additional_kwargs.get(KEY)
-    return told.get("model") if isinstance(told, dict) else None
+R = TypeVar("R", ChatResponse, CompletionResponse)
 
 
 def stamped_chat(response: ChatResponse, told: dict[str, Any]) -> ChatResponse:
     """Return the response with the decision on it; the LLM's own, and `raw`, stay untouched."""
     return response.model_copy(
         update={
-            "message": routed(response.message, told["model"]),
+            "message": signed(response.message, told["model"]),
             "additional_kwargs": {**response.additional_kwargs, KEY: told},
         }
     )
@@ -40,6 +34,37 @@ def stamped_completion(response: CompletionResponse, told: dict[str, Any]) -> Co
     return response.model_copy(
         update={"additional_kwargs": {**response.additional_kwargs, KEY: told}}
     )
+
+
+def reported_chat(call: RoutedCall, outcome: Outcome[ChatResponse]) -> ChatResponse:
+    """Return a response that tells how it was routed and what it cost."""
+    return stamped_chat(outcome.value, call.report(outcome, usage_of(outcome.value)))
+
+
+def reported_completion(
+    call: RoutedCall, outcome: Outcome[CompletionResponse]
+) -> CompletionResponse:
+    """Return a response that tells how it was routed and what it cost."""
+    return stamped_completion(outcome.value, call.report(outcome, usage_of(outcome.value)))
+
+
+def reporting(
+    stamped: Callable[[R, dict[str, Any]], R], call: RoutedCall, outcome: Outcome[Any]
+) -> Callable[[R], R]:
+    """Return what makes each chunk of a stream tell how it was routed.
+
+    What it cost is told from the chunk on that reports the tokens: the last, or nearly.
+    """
+    told = call.report(outcome, None)
+
+    def finish(chunk: R) -> R:
+        nonlocal told
+        usage = usage_of(chunk)
+        if usage is not None:
+            told = call.report(outcome, usage)
+        return stamped(chunk, told)
+
+    return finish
 
 
 def chat_has_content(chunk: ChatResponse) -> bool:

@@ -1,8 +1,8 @@
-"""LlamaIndex's spans around the router's entry points, spared while nobody listens.
+"""LlamaIndex's spans around the router's entry points: spared while nobody listens.
 
 LlamaIndex puts a span around every entry point of an LLM, also where no handler would hear of it:
 about as much work as all the rest that the router does beside deciding. An application that
-traces sees the spans as ever.
+traces sees the spans as ever. The span around the call tells which step of LlamaIndex makes it.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR, Dispatcher
 from llama_index_instrumentation.event_handlers import NullEventHandler
+from llama_index_instrumentation.span import active_span_id
 from llama_index_instrumentation.span_handlers import NullSpanHandler
 
 C = TypeVar("C", bound=type[Any])
 
 dispatcher = get_dispatcher(__name__)
+
+_caller: ContextVar[str | None] = ContextVar("tryage_caller", default=None)
+_UUID = len("-00000000-0000-0000-0000-000000000000")
 
 
 def heard(by: Dispatcher = dispatcher) -> bool:
@@ -34,8 +39,19 @@ def heard(by: Dispatcher = dispatcher) -> bool:
         by = by.parent
 
 
+def calling_step() -> str:
+    """Return the innermost step of LlamaIndex around the router's call, as `Class.method`.
+
+    Blank where there is none.
+    """
+    return (_caller.get() or "")[:-_UUID]
+
+
 def spared(cls: C) -> C:
-    """Return the class with its spans left out of calls that nobody traces."""
+    """Return the class with its spans left out of calls that nobody traces.
+
+    Each call notes the span around it, since its own would hide that.
+    """
     for name, method in list(vars(cls).items()):
         if hasattr(method, DISPATCHER_SPAN_DECORATED_ATTR) and hasattr(method, "__wrapped__"):
             setattr(cls, name, _spared(method))
@@ -49,14 +65,22 @@ def _spared(traced: Any) -> Callable[..., Any]:
 
         @functools.wraps(bare)
         async def acall(self: object, *args: Any, **kwargs: Any) -> Any:
-            method = traced if heard() else bare
-            return await method.__get__(self)(*args, **kwargs)
+            token = _caller.set(active_span_id.get())
+            try:
+                method = traced if heard() else bare
+                return await method.__get__(self)(*args, **kwargs)
+            finally:
+                _caller.reset(token)
 
         return acall
 
     @functools.wraps(bare)
     def call(self: object, *args: Any, **kwargs: Any) -> Any:
-        method = traced if heard() else bare
-        return method.__get__(self)(*args, **kwargs)
+        token = _caller.set(active_span_id.get())
+        try:
+            method = traced if heard() else bare
+            return method.__get__(self)(*args, **kwargs)
+        finally:
+            _caller.reset(token)
 
     return call

@@ -7,7 +7,6 @@ neither.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.agent.react import ReActChatFormatter, ReActOutputParser
@@ -25,15 +24,19 @@ from llama_index.core.llms.utils import parse_partial_json
 from llama_index_instrumentation import get_dispatcher
 
 from llamaindex_tryage.base import RoutingLLM, fresh
+from llamaindex_tryage.calls import RoutedCall
+from llamaindex_tryage.messages import author_of, unsigned
+from llamaindex_tryage.purposes import of_tools
 from llamaindex_tryage.responses import (
-    answered_by,
     arelay,
     chat_has_content,
     relay,
+    reported_chat,
+    reporting,
     stamped_chat,
 )
-from tryage import Decision, NoEligibleModel
-from tryage.strategies import report
+from llamaindex_tryage.spans import spared
+from tryage import NoEligibleModel
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 dispatcher = get_dispatcher(__name__)
 
 
+@spared
 class ToolRoutes(RoutingLLM):
     """The entry points that take tools; they go to LLMs that can be given tools."""
 
@@ -72,11 +76,11 @@ class ToolRoutes(RoutingLLM):
             AllModelsFailed: Every LLM that was tried failed; holds each cause.
         """
         options = _options(verbose, allow_parallel_tool_calls, tool_required, kwargs)
-        decision, said = self._decide_tools(user_msg, chat_history, kwargs)
+        call, said = self._route_tools(tools, user_msg, chat_history, options)
         outcome = self._call(
-            decision, lambda llm: _able(llm).chat_with_tools(tools, **fresh(said), **fresh(options))
+            call, lambda llm: _able(llm).chat_with_tools(tools, **fresh(said), **fresh(options))
         )
-        return stamped_chat(outcome.value, report(decision, outcome))
+        return reported_chat(call, outcome)
 
     @dispatcher.span
     async def achat_with_tools(
@@ -91,12 +95,12 @@ class ToolRoutes(RoutingLLM):
     ) -> ChatResponse:
         """Return the best function-calling LLM's answer; otherwise like `chat_with_tools`."""
         options = _options(verbose, allow_parallel_tool_calls, tool_required, kwargs)
-        decision, said = self._decide_tools(user_msg, chat_history, kwargs)
+        call, said = self._route_tools(tools, user_msg, chat_history, options)
         outcome = await self._acall(
-            decision,
+            call,
             lambda llm: _able(llm).achat_with_tools(tools, **fresh(said), **fresh(options)),
         )
-        return stamped_chat(outcome.value, report(decision, outcome))
+        return reported_chat(call, outcome)
 
     @dispatcher.span
     def stream_chat_with_tools(
@@ -111,13 +115,13 @@ class ToolRoutes(RoutingLLM):
     ) -> ChatResponseGen:
         """Return the chunks of its answer, the first content there; like `chat_with_tools`."""
         options = _options(verbose, allow_parallel_tool_calls, tool_required, kwargs)
-        decision, said = self._decide_tools(user_msg, chat_history, kwargs)
+        call, said = self._route_tools(tools, user_msg, chat_history, options)
         outcome = self._open(
-            decision,
+            call,
             lambda llm: _able(llm).stream_chat_with_tools(tools, **fresh(said), **fresh(options)),
             chat_has_content,
         )
-        finish = partial(stamped_chat, told=report(decision, outcome))
+        finish = reporting(stamped_chat, call, outcome)
         return relay(outcome, self._candidates.breaker, finish)
 
     @dispatcher.span
@@ -133,13 +137,13 @@ class ToolRoutes(RoutingLLM):
     ) -> ChatResponseAsyncGen:
         """Return the chunks of its answer, the first content there; like `chat_with_tools`."""
         options = _options(verbose, allow_parallel_tool_calls, tool_required, kwargs)
-        decision, said = self._decide_tools(user_msg, chat_history, kwargs)
+        call, said = self._route_tools(tools, user_msg, chat_history, options)
         outcome = await self._aopen(
-            decision,
+            call,
             lambda llm: _able(llm).astream_chat_with_tools(tools, **fresh(said), **fresh(options)),
             chat_has_content,
         )
-        finish = partial(stamped_chat, told=report(decision, outcome))
+        finish = reporting(stamped_chat, call, outcome)
         return arelay(outcome, self._candidates.breaker, finish)
 
     def predict_and_call(
@@ -172,7 +176,7 @@ class ToolRoutes(RoutingLLM):
             NoEligibleModel: The limits exclude every LLM.
             AllModelsFailed: Every LLM that was tried failed; holds each cause.
         """
-        decision, said = self._decide_tools(user_msg, chat_history, kwargs, by_text_if_must=True)
+        call, said = self._route_tools(tools, user_msg, chat_history, kwargs, by_text_if_must=True)
         options = {
             **self._for_tools_by_text(kwargs),
             "verbose": verbose,
@@ -181,7 +185,7 @@ class ToolRoutes(RoutingLLM):
             "error_on_tool_error": error_on_tool_error,
         }
         outcome = self._call(
-            decision,
+            call,
             lambda llm: llm.predict_and_call(list(tools), **fresh(said), **fresh(options)),
         )
         return outcome.value
@@ -198,7 +202,7 @@ class ToolRoutes(RoutingLLM):
         **kwargs: Any,
     ) -> AgentChatResponse:
         """Return what the tools answer; otherwise like `predict_and_call`."""
-        decision, said = self._decide_tools(user_msg, chat_history, kwargs, by_text_if_must=True)
+        call, said = self._route_tools(tools, user_msg, chat_history, kwargs, by_text_if_must=True)
         options = {
             **self._for_tools_by_text(kwargs),
             "verbose": verbose,
@@ -207,7 +211,7 @@ class ToolRoutes(RoutingLLM):
             "error_on_tool_error": error_on_tool_error,
         }
         outcome = await self._acall(
-            decision,
+            call,
             lambda llm: llm.apredict_and_call(list(tools), **fresh(said), **fresh(options)),
         )
         return outcome.value
@@ -226,7 +230,7 @@ class ToolRoutes(RoutingLLM):
         Raises:
             ValueError: There is no tool call, and that was asked to be an error.
         """
-        llm = self._candidates.llms.get(answered_by(response) or "")
+        llm = self._candidates.llms.get(author_of(response) or "")
         if isinstance(llm, FunctionCallingLLM):
             if error_on_no_tool_call is None:
                 return llm.get_tool_calls_from_response(response)
@@ -262,14 +266,15 @@ class ToolRoutes(RoutingLLM):
             **kwargs,
         )
 
-    def _decide_tools(
+    def _route_tools(
         self,
+        tools: Sequence[BaseTool],
         user_msg: str | ChatMessage | None,
         chat_history: list[ChatMessage] | None,
         kwargs: dict[str, Any],
         *,
         by_text_if_must: bool = False,
-    ) -> tuple[Decision, dict[str, Any]]:
+    ) -> tuple[RoutedCall, dict[str, Any]]:
         """Return the decision, and `user_msg` and `chat_history` as the LLM shall see them."""
         messages = list(chat_history or [])
         if user_msg is not None:
@@ -277,11 +282,12 @@ class ToolRoutes(RoutingLLM):
             messages.append(asked)
         clean, flags = self._read(messages)
         wanted = not by_text_if_must or bool(self._candidates.call_tools)
-        decision = self._decide(self._request(clean, kwargs, tools=wanted, prompt_flags=flags))
+        purpose = of_tools(messages, bool(tools), must=bool(kwargs.get("tool_required")))
+        call = self._route(clean, kwargs, purpose, tools=wanted, prompt_flags=flags)
         if user_msg is None:
-            return decision, {"user_msg": None, "chat_history": list(clean)}
+            return call, {"user_msg": None, "chat_history": unsigned(clean)}
         said = user_msg if clean[-1] is messages[-1] else clean[-1]
-        return decision, {"user_msg": said, "chat_history": list(clean[:-1])}
+        return call, {"user_msg": said, "chat_history": unsigned(clean[:-1])}
 
     def _for_tools_by_text(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments with what LlamaIndex needs to lead an LLM through tools by text."""

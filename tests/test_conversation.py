@@ -22,6 +22,16 @@ def test_the_size_is_that_of_the_whole_conversation_with_attachments():
     assert request.needs == {"vision"}
 
 
+def test_a_tools_result_in_the_users_name_is_not_what_the_user_said():
+    turns = [
+        Turn("user", "How many people live in Rome?"),
+        Turn("assistant", "Thought: I need a tool.\nAction: population"),
+        Turn("user", "Observation: 2750000"),
+    ]
+    assert request_of(turns).text == "How many people live in Rome?"
+    assert request_of(turns[2:]).text == "Observation: 2750000"
+
+
 @pytest.mark.parametrize(
     ("after", "is_open"),
     [

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def programs():
-    """Yield what a reader would run: each block of the front pages, each page of docs as a whole."""
+    """Yield what a reader would run: blocks of the front pages, whole pages of docs, examples."""
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
         for number, code in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")), start=1):
             yield pytest.param(page, code, id=f"{page.name}-{number}")

@@ -9,9 +9,13 @@ from typing import Literal
 from tryage.cards import Capability
 from tryage.flag_text import take_from_prompt
 from tryage.flags import Flags
-from tryage.request import EXPECTED_OUTPUT_TOKENS, Request, Tokens, count_tokens
+from tryage.request import Request, Tokens, count_tokens
 
 Role = Literal["system", "user", "assistant", "tool"]
+
+_OBSERVATION = "Observation:"
+"""How a message begins that brings a tool's result in the user's name, as agents do that follow
+ReAct (Yao et al., 2023, arXiv 2210.03629): the user did not say it."""
 
 TOKENS_PER_ATTACHMENT = 800
 """What an image, a sound or a file counts for, since its tokens are not known beforehand."""
@@ -69,9 +73,7 @@ def request_of(
     return Request(
         text=_last_words(turns),
         tokens=Tokens(
-            size + TOKENS_PER_ATTACHMENT * len(attachments),
-            EXPECTED_OUTPUT_TOKENS,
-            max_output_tokens,
+            size + TOKENS_PER_ATTACHMENT * len(attachments), output_limit=max_output_tokens
         ),
         needs=needs | frozenset(attachments),
         flags=flags,
@@ -93,7 +95,7 @@ def flags_in_prompt(turns: Sequence[Turn]) -> Flags | None:
 def _last_words(turns: Sequence[Turn]) -> str:
     """Return the last user message with text, or else all text there is."""
     for turn in reversed(turns):
-        if turn.role == "user" and turn.text.strip():
+        if turn.role == "user" and turn.text.strip() and not turn.text.startswith(_OBSERVATION):
             return turn.text
     return "\n".join(turn.text for turn in turns if turn.text.strip())
 

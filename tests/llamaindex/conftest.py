@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 from llama_index.core.llms import LLM
+from llama_index.llms.openai_like import OpenAILike
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation.span_handlers import SimpleSpanHandler
 
 from llamaindex_tryage import Tryage
 from llamaindex_tryage.testing import FunctionLLM
+from tests.servers.openai_server import OpenAIServer
 from tryage.testing import FunctionPredictor
+
+KEY = "sk-not-a-key"
+"""What servers are given for a key, and nothing else should hold."""
 
 
 @dataclass
@@ -81,3 +87,35 @@ def make() -> Callable[..., Tryage]:
         return Tryage(llms=llms, predictor=prefers(*names), **settings)
 
     return router
+
+
+@pytest.fixture(scope="session")
+async def clients() -> AsyncIterator[dict[str, Any]]:
+    """Connections for LLMs, closed in the end."""
+    with httpx.Client() as sync:
+        async with httpx.AsyncClient() as asynchronous:
+            yield {"http_client": sync, "async_http_client": asynchronous}
+
+
+@pytest.fixture(scope="session")
+def _running() -> Iterator[OpenAIServer]:
+    with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(_running) -> OpenAIServer:
+    """A server that speaks OpenAI's API, which nobody has asked anything yet."""
+    _running.requests.clear()
+    return _running
+
+
+@pytest.fixture
+def served(server, clients) -> Callable[..., OpenAILike]:
+    """Makes an LLM that is a model of the server."""
+
+    def connect(name: str, **settings: Any) -> OpenAILike:
+        given = {"is_chat_model": True, "max_retries": 0, "api_key": KEY, **clients, **settings}
+        return OpenAILike(model=name, api_base=server.base_url, **given)
+
+    return connect

@@ -11,7 +11,7 @@ from llama_index.core.llms import ChatMessage, MockLLM
 from llama_index.core.llms.mock import MockLLMWithNonyieldingChatStream
 
 import tryage
-from llamaindex_tryage import RoutedMessage, Tryage
+from llamaindex_tryage import Tryage
 from llamaindex_tryage.testing import FunctionLLM
 from tests.llamaindex.conftest import prefers, says
 from tests.llamaindex.entries import asked, every_entry, every_stream, text_of, told
@@ -39,14 +39,13 @@ async def test_the_llm_predicted_best_for_the_prompt_answers(entry):
 
 
 @every_entry
-async def test_the_decision_is_on_the_response_and_not_on_the_message(entry, make):
+async def test_the_decision_is_on_the_response_and_its_author_on_the_message(entry, make):
     for response in await entry(make(says("a"), says("b")), "Hi"):
         told = response.additional_kwargs["tryage"]
         assert (told["model"], told["decided"], told["alternatives"]) == ("a", "a", ["b"])
         assert told["attempts"] == [{"model": "a", "error": None}]
         if hasattr(response, "message"):
-            assert response.message.additional_kwargs == {}
-            assert "answered_by" not in response.message.model_dump()
+            assert response.message.additional_kwargs == {"tryage": {"model": "a"}}
 
 
 @every_entry
@@ -56,6 +55,8 @@ async def test_the_llms_own_response_passes_through(entry, make):
     assert [r.delta for r in routed] == [r.delta for r in bare]
     for response in routed:
         del response.additional_kwargs["tryage"]
+        if hasattr(response, "message"):
+            del response.message.additional_kwargs["tryage"]
     assert routed == bare
 
 
@@ -228,7 +229,7 @@ def test_the_model_that_spoke_last_is_kept_where_the_flags_say_so(make):
     llm = make(says("a"), says("b"), flags="stickiness=1")
     with tryage.flags("not a"):
         answer = llm.chat(asked("Hi"))
-    assert isinstance(answer.message, RoutedMessage)
+    assert answer.message.additional_kwargs["tryage"] == {"model": "b"}
     history = [*asked("Hi"), answer.message, *asked("And then?")]
     assert llm.chat(history).message.content == "b: And then?"
     plain = [*asked("Hi"), ChatMessage("b: Hi", role="assistant"), *asked("And then?")]

@@ -15,8 +15,17 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 from llama_index.core.llms import ChatMessage
+from llama_index.core.prompts import ChatPromptTemplate
 
-from llamaindex_tryage.messages import flags_of_arguments, routed, turns_of, without_marks
+from llamaindex_tryage.messages import (
+    author_of,
+    flags_of_arguments,
+    signed,
+    turns_of,
+    unsigned,
+    unsigned_template,
+    without_marks,
+)
 from tryage import Flags, Turn
 
 
@@ -64,30 +73,51 @@ def test_tool_calls_are_seen_in_blocks_and_in_the_old_place():
     assert turn(role="assistant", content=None) == Turn("assistant", "")
 
 
-def test_a_routed_message_keeps_its_model_in_copies_and_never_in_a_dump():
+def test_a_signed_message_keeps_its_author_in_copies_and_dumps():
     plain = ChatMessage(role="assistant", content="Four.", additional_kwargs={"k": 1})
-    message = routed(plain, "small")
-    assert message == plain
-    assert plain == message
-    assert message != ChatMessage(role="assistant", content="Five.")
-    assert message.model_dump() == plain.model_dump()
-    assert message.model_dump_json() == plain.model_dump_json()
-    assert "small" not in str(message)
+    message = signed(plain, "small")
+    assert plain.additional_kwargs == {"k": 1}
     for copied in (
         copy.deepcopy(message),
-        message.model_copy(),
         pickle.loads(pickle.dumps(message)),
+        ChatMessage.model_validate(message.model_dump(mode="json")),
+        ChatMessage.model_validate_json(message.model_dump_json()),
     ):
-        assert turns_of([copied])[0].model == "small"
-    assert routed(message, "large").answered_by == "large"
+        assert turns_of([copied]) == [Turn("assistant", "Four.", model="small")]
+    assert author_of(signed(message, "large")) == "large"
 
 
-def test_another_packages_own_kind_of_message_stays_what_it_is():
+def test_another_packages_own_kind_of_message_stays_of_that_kind():
     class Own(ChatMessage):
         extra: int = 1
 
-    message = Own(content="x")
-    assert routed(message, "small") is message
+    message = signed(Own(content="x", extra=2), "small")
+    assert (type(message), message.extra, author_of(message)) == (Own, 2, "small")
+    assert type(unsigned([message])[0]) is Own
+
+
+def test_models_see_messages_without_authors_and_the_callers_stay_as_they_are():
+    said = ChatMessage("Hi", additional_kwargs={"k": 1})
+    answer = signed(ChatMessage(role="assistant", content="Four.", additional_kwargs={"k": 2}), "a")
+    clean = unsigned([said, answer])
+    assert clean[0] is said
+    assert clean[1].additional_kwargs == {"k": 2}
+    assert author_of(answer) == "a"
+    template = ChatPromptTemplate([answer, ChatMessage("{question}")])
+    seen = unsigned_template(template).format_messages(question="Why?")
+    assert [m.additional_kwargs for m in seen] == [{"k": 2}, {}]
+    assert author_of(template.format_messages(question="Why?")[0]) == "a"
+
+
+@pytest.mark.parametrize("noted", ["small", {"model": 1}, {}, None])
+def test_what_is_no_note_of_the_routers_names_nobody(noted):
+    note = {"tryage": noted}
+    assert turn(role="assistant", content="x", additional_kwargs=note) == Turn("assistant", "x")
+
+
+def test_a_user_is_no_model():
+    note = {"tryage": {"model": "small"}}
+    assert turn(role="user", content="x", additional_kwargs=note) == Turn("user", "x")
 
 
 def test_marks_are_taken_out_of_what_users_said_alone():
