@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import importlib
 import re
 from pathlib import Path
 
 import pytest
+from llama_index.core import Settings
+from llama_index.core.instrumentation import get_dispatcher
 
 import tryage
 from tests.servers.openai_server import OpenAIServer
@@ -29,9 +32,24 @@ def programs():
         yield pytest.param(example, code, id=f"examples/{example.name}")
 
 
+@pytest.fixture
+def nothing_stays():
+    """Undo what a program does to LlamaIndex as a whole, and let go of what it made."""
+    settings, dispatcher = dict(vars(Settings)), get_dispatcher()
+    handlers = list(dispatcher.event_handlers)
+    yield
+    vars(Settings).update(settings)
+    dispatcher.event_handlers[:] = handlers
+    gc.collect()
+
+
 @pytest.mark.filterwarnings("ignore:.* no tokens when streaming")  # at OpenAI itself they do
+@pytest.mark.filterwarnings("ignore:The `__fields.* attribute")  # of LlamaIndex's agents
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # its memories' sqlite
 @pytest.mark.parametrize(("path", "code"), list(programs()))
-def test_the_program_runs(path, code, tmp_path, monkeypatch):
+def test_the_program_runs(path, code, tmp_path, monkeypatch, nothing_stays):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
     with OpenAIServer() as server:
