@@ -44,7 +44,7 @@ def nothing_stays():
 
 
 @pytest.mark.filterwarnings("ignore:.* no tokens when streaming")  # at OpenAI itself they do
-@pytest.mark.filterwarnings("ignore:The `__fields.* attribute")  # of LlamaIndex's agents
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")  # LlamaIndex
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # its memories' sqlite
