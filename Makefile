@@ -25,8 +25,9 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/demo.stamp  ## set up, then route real prompts to real models on this machine
 	$(BIN)/tryage demo
 
+# One thread each: beside any other work, two threads of torch mostly wait for each other.
 test: $(VENV)/dev.stamp  ## set up, then run the tests (no network, no GPU)
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q
 
 lint: $(VENV)/dev.stamp  ## check style
 	$(BIN)/ruff check .

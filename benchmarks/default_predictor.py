@@ -18,22 +18,19 @@ from pathlib import Path
 import numpy as np
 from report import RESULTS, commit
 
-from tryage import Library, ModelCard, PerformanceTable, UsageError
-from tryage.data import split_by_prompt
+from tryage import Library, ModelCard, PerformanceTable
+from tryage.data import question_of, split_by_prompt
+from tryage.evaluation.contenders import BASELINES, predict_as
 from tryage.evaluation.measures import apgr, bootstrap_interval, cpt, routed_scores
-from tryage.predictors import get
-from tryage.predictors.baselines import PerDomainBestPredictor
 from tryage.predictors.default import DefaultPredictor
 from tryage.training.artifact import (
     LEARNED_RANK,
     STEPS,
-    question_of,
     read_anchors,
     read_tables,
 )
 
 SEEDS = (0, 1, 2)
-RIVALS = ("random", "cheapest", "best_single", "prompt_length", "per_domain_best", "knn", "oracle")
 MANY = ("mmlu_pro", "openllm_lb_v2", "reasoning_gym_easy", "zeroeval", "llmrouter9")
 PAIRS = {"routellm_mmlu": "MMLU", "routellm_gsm8k": "GSM8K"}
 STRONG, WEAK = "gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1"
@@ -89,14 +86,14 @@ def in_tables(tables: dict[str, PerformanceTable]) -> list[str]:
         "| predictor | " + " | ".join(f"`{n}`" for n in MANY if n in tables) + " |",
         "| --- |" + " --- |" * sum(n in tables for n in MANY),
     ]
-    cells: dict[str, list[str]] = {name: [] for name in ("default", *RIVALS)}
+    cells: dict[str, list[str]] = {name: [] for name in ("default", *BASELINES)}
     plainly = []
     for name in MANY:
         if name in tables:
             results = _one_table(tables[name])
             for predictor, (mean, gain, low, high) in results.items():
                 cells[predictor].append(f"{mean:.3f} ({gain:+.1f} [{low:+.1f}, {high:+.1f}])")
-            better = [r for r in RIVALS[:-1] if results[r][0] > results["default"][0]]
+            better = [r for r in BASELINES[:-1] if results[r][0] > results["default"][0]]
             plainly.append(f"* `{name}`: {', '.join(better) or 'none'}")
     lines += [f"| {name} | {' | '.join(row)} |" for name, row in cells.items()]
     return [*lines, "", "Simple predictors with a higher mean than the default one:", "", *plainly]
@@ -104,7 +101,7 @@ def in_tables(tables: dict[str, PerformanceTable]) -> list[str]:
 
 def _one_table(table: PerformanceTable) -> dict[str, tuple[float, float, float, float]]:
     """Return each predictor's mean score, its gain over the best single model, and the interval."""
-    names = ("default", *RIVALS)
+    names = ("default", *BASELINES)
     totals = {name: np.zeros(len(table)) for name in names}
     tested = np.zeros(len(table))
     row_of = {prompt_id: row for row, prompt_id in enumerate(table.prompt_ids)}
@@ -113,11 +110,8 @@ def _one_table(table: PerformanceTable) -> dict[str, tuple[float, float, float, 
         rows = np.array([row_of[prompt_id] for prompt_id in split.test.prompt_ids])
         tested[rows] += 1
         for name in names:
-            try:
-                quality = _fit_and_predict(name, split.train, split.test)
-            except UsageError:
-                if name != "cheapest":
-                    raise
+            quality = _fit_and_predict(name, split.train, split.test)
+            if quality is None:
                 totals[name][:] = np.nan  # nothing tells what these models cost
                 continue
             totals[name][rows] += routed_scores(quality, split.test.scores)
@@ -132,16 +126,14 @@ def _one_table(table: PerformanceTable) -> dict[str, tuple[float, float, float, 
     return results
 
 
-def _fit_and_predict(name: str, train: PerformanceTable, test: PerformanceTable) -> np.ndarray:
+def _fit_and_predict(
+    name: str, train: PerformanceTable, test: PerformanceTable
+) -> np.ndarray | None:
     if name == "default":
         predictor = DefaultPredictor().fit_tables({"table": train}, library_without(MEASURED))
         return predictor.predict(test.prompts)
-    if name == "oracle":
-        return get(name)().fit(test).predict(test.prompts)
-    fitted = get(name)().fit(train)
-    if isinstance(fitted, PerDomainBestPredictor):
-        fitted = fitted.reveal(test)
-    return fitted.predict(test.prompts)
+    made = predict_as(name, train, test, Library.of(test.models))
+    return None if made is None else made.quality
 
 
 def new_models(tables: dict[str, PerformanceTable]) -> list[str]:

@@ -11,12 +11,13 @@ import pytest
 PROMPT = "Prove that there are infinitely many primes"
 
 
-def tryage(*arguments, stdin=None):
+def tryage(*arguments, stdin=None, cwd=None):
     return subprocess.run(
         [sys.executable, "-c", "from tryage.cli import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         input=stdin,
+        cwd=cwd,
         timeout=120,
     )
 

@@ -12,8 +12,8 @@ from tryage import errors
 
 
 @pytest.mark.parametrize(
-    "name", ["tryage", "tryage.data", "tryage.library", "tryage.predictors", "tryage.strategies",
-             "langchain_tryage", "llamaindex_tryage"]
+    "name", ["tryage", "tryage.data", "tryage.evaluation", "tryage.library", "tryage.predictors",
+             "tryage.strategies", "langchain_tryage", "llamaindex_tryage"]
 )  # fmt: skip
 def test_all_is_sorted_and_importable(name):
     module = importlib.import_module(name)

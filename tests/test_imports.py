@@ -21,8 +21,8 @@ LAYERS = (
     ("errors", "cards"),
     ("library", "data"),
     ("flags", "flag_text", "flag_context", "request", "expectations", "decision", "objective"),
-    ("encoders", "predictors", "experts"),
-    ("conversation", "router", "failures", "health", "spend", "strategies", "testing"),
+    ("encoders", "predictors", "experts", "threshold"),
+    ("conversation", "router", "budget", "failures", "health", "spend", "strategies", "testing"),
     ("training", "evaluation", "paper"),
     ("gateway", "demo", "cli"),
 )

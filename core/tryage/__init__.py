@@ -16,6 +16,7 @@ from tryage.data import PerformanceTable
 from tryage.decision import Decision, ExcludedModel, RankedModel
 from tryage.errors import (
     AllModelsFailed,
+    CannotSplit,
     CorruptArtifact,
     DuplicateModel,
     EmptyLibrary,
@@ -27,6 +28,7 @@ from tryage.errors import (
     MissingExtra,
     NoEligibleModel,
     NotFitted,
+    SaveFailed,
     TryageError,
     UnknownFlag,
     UnknownModel,
@@ -50,6 +52,7 @@ __all__ = [
     "CAPABILITIES",
     "SECURITY_LEVELS",
     "AllModelsFailed",
+    "CannotSplit",
     "Capability",
     "CircuitBreaker",
     "CorruptArtifact",
@@ -75,6 +78,7 @@ __all__ = [
     "Request",
     "Role",
     "Router",
+    "SaveFailed",
     "Security",
     "Spend",
     "Tokens",

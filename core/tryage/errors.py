@@ -8,6 +8,7 @@
     │   ├── UnknownModel                a name that the library does not hold
     │   ├── InvalidCard                 a model card with a bad value or an unknown key
     │   ├── InvalidTable                a performance table with a bad row or column
+    │   ├── CannotSplit                 too few prompts, domains or models to cut a table
     │   ├── UnknownFlag                 a flag that does not exist
     │   ├── InvalidFlag                 a flag with a value it cannot have
     │   ├── UnknownPredictor            a predictor's name that nobody registered
@@ -16,6 +17,7 @@
     ├── NoEligibleModel                 the limits exclude every model; holds each one's reason
     ├── InvalidPrediction               a predictor answered NaN, or the wrong shape
     ├── CorruptArtifact                 weights that are truncated, damaged or of another format
+    ├── SaveFailed                      files that cannot be written; the old ones are unchanged
     └── AllModelsFailed (ExceptionGroup)  every candidate was tried or resting; holds every cause
 
 Every message says what was given, what is allowed and what to do next, in one line.
@@ -57,6 +59,10 @@ class InvalidCard(UsageError):
 
 class InvalidTable(UsageError):
     """A performance table that breaks its contract; names file, row and reason."""
+
+
+class CannotSplit(UsageError):
+    """A table with too few prompts, domains or models to be cut as asked."""
 
 
 class UnknownFlag(UsageError):
@@ -103,6 +109,10 @@ class InvalidPrediction(TryageError):
 
 class CorruptArtifact(TryageError):
     """Saved weights cannot be read: truncated, damaged, or of another format."""
+
+
+class SaveFailed(TryageError):
+    """Files cannot be written, on a full disc for one; what stood there before is unchanged."""
 
 
 class AllModelsFailed(TryageError, ExceptionGroup[Exception]):

@@ -38,7 +38,7 @@ class Expectations:
         """
         verbosity = self.cards.column("verbosity or 1", lambda c: c.verbosity or 1.0)
         longest = self.cards.column("longest answer", lambda c: c.max_output_tokens or np.inf)
-        expected = np.minimum(self.tokens.output * verbosity, longest)
+        expected = np.minimum(self.tokens.expected_output * verbosity, longest)
         limit = self.tokens.output_limit
         return expected if limit is None else np.minimum(expected, limit)
 
@@ -64,7 +64,7 @@ def expected_of(card: ModelCard, tokens: Tokens) -> tuple[float | None, float | 
     """
     limit = math.inf if tokens.output_limit is None else tokens.output_limit
     longest = card.max_output_tokens or math.inf
-    output = min(tokens.output * (card.verbosity or 1.0), longest, limit)
+    output = min(tokens.expected_output * (card.verbosity or 1.0), longest, limit)
     cost = latency = None
     if card.input_usd_per_mtok is not None and card.output_usd_per_mtok is not None:
         cost = (tokens.input * card.input_usd_per_mtok + output * card.output_usd_per_mtok) / 1e6

@@ -17,11 +17,16 @@ CHARACTERS_PER_TOKEN = 4
 
 
 class Tokens(NamedTuple):
-    """How large a call is, as far as known before it is made."""
+    """How large a call is, as far as known before it is made; `output` where somebody knows."""
 
     input: int
-    output: int = EXPECTED_OUTPUT_TOKENS
+    output: int | None = None
     output_limit: int | None = None
+
+    @property
+    def expected_output(self) -> int:
+        """How long the ordinary model's answer is taken to be, in tokens."""
+        return EXPECTED_OUTPUT_TOKENS if self.output is None else self.output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +71,7 @@ class Request:
         *,
         flags: Flags | None = None,
         needs: frozenset[Capability] = frozenset(),
-        output_tokens: int = EXPECTED_OUTPUT_TOKENS,
+        output_tokens: int | None = None,
         max_output_tokens: int | None = None,
     ) -> Request:
         """Return the request of a single prompt, its tokens estimated from its length.
@@ -75,7 +80,7 @@ class Request:
             text: The prompt.
             flags: Wishes for this call.
             needs: Capabilities without which it fails.
-            output_tokens: How long the ordinary model's answer will be.
+            output_tokens: How long the ordinary model's answer will be, if you know.
             max_output_tokens: The cut that the caller sets, if any.
 
         Raises:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from tryage.predictors.base import Predictor
 from tryage.predictors.default import DefaultPredictor
 from tryage.request import Request
 
+if TYPE_CHECKING:
+    from tryage.predictors.length import LengthPredictor
+
 
 class Router:
     """A library, a predictor and the wishes that hold for every call; immutable.
@@ -29,6 +33,8 @@ class Router:
         library: The models to choose from; the bundled library by default.
         predictor: How well each would do; the bundled default predictor by default.
         flags: Wishes for every call: `Flags`, their text form, or a dictionary.
+        lengths: How long answers will be, for expected cost and latency, where a request does not
+            say; 300 tokens of the ordinary model without it.
 
     Raises:
         UnknownModel: The predictor learned nothing of a model of the library.
@@ -45,11 +51,13 @@ class Router:
         library: Library | None = None,
         predictor: Predictor | None = None,
         flags: Flags | str | dict[str, Any] | None = None,
+        lengths: LengthPredictor | None = None,
     ) -> None:
         self.library = library if library is not None else Library.bundled()
         self.flags = as_flags(flags)
         predictor = predictor if predictor is not None else DefaultPredictor.bundled()
         self.predictor = predictor.for_library(self.library)
+        self.lengths = lengths
 
     @classmethod
     def default(cls, flags: Flags | str | dict[str, Any] | None = None) -> Router:
@@ -69,6 +77,8 @@ class Router:
             InvalidPrediction: The predictor broke its contract.
         """
         asked = _request(request, None if flags is None else as_flags(flags))
+        if self.lengths is not None:
+            (asked,) = _sized([asked], self.lengths)
         return self._decide(self._predict([asked.text])[0], asked, current_flags())
 
     def route_batch(
@@ -90,11 +100,31 @@ class Router:
         if isinstance(requests, str):
             raise UsageError("route_batch takes a list of prompts; give one prompt to route.")
         asked = [_request(request, wishes) for request in requests]
+        if self.lengths is not None:
+            asked = _sized(asked, self.lengths)
         quality = self._predict([request.text for request in asked])
         around = current_flags()
         return [
             self._decide(row, request, around) for row, request in zip(quality, asked, strict=True)
         ]
+
+    def calibrate_flags(
+        self,
+        prompts: Sequence[str | Request],
+        *,
+        budget_usd_per_1k: float | None = None,
+        share: Mapping[str, float] | None = None,
+        flags: Flags | str | dict[str, Any] | None = None,
+    ) -> Flags:
+        """Return flags whose weight on cost meets a budget, or a share of calls, on these prompts.
+
+        See `tryage.budget.calibrate_flags` for the arguments and the errors.
+        """
+        from tryage.budget import calibrate_flags
+
+        return calibrate_flags(
+            self, prompts, budget_usd_per_1k=budget_usd_per_1k, share=share, flags=flags
+        )
 
     def _decide(
         self, quality: NDArray[np.float32], request: Request, around: Flags | None
@@ -114,6 +144,17 @@ class Router:
 
     def __repr__(self) -> str:
         return f"Router({self.library!r}, {type(self.predictor).__name__}, {self.flags})"
+
+
+def _sized(requests: list[Request], lengths: LengthPredictor) -> list[Request]:
+    """Return the requests with the length of the answer predicted where none is given."""
+    expected = lengths.predict([request.text for request in requests])
+    return [
+        request
+        if request.tokens.output is not None
+        else replace(request, tokens=request.tokens._replace(output=max(1, round(tokens))))
+        for request, tokens in zip(requests, expected.tolist(), strict=True)
+    ]
 
 
 def _request(given: str | Request, wishes: Flags | None) -> Request:

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tryage import InvalidTable, PerformanceTable, UnknownModel
-from tryage.data import split_by_prompt
-from tryage.data.split import normalise
+from tryage.data import normalise, split_by_prompt
 from tryage.errors import UsageError
 
 ROWS = [

@@ -21,14 +21,14 @@ def name(request):
 
 
 @pytest.fixture
-def predictor(name):
-    return predictors.get(name)()
+def predictor(name, make):
+    return make(name)
 
 
 @pytest.fixture(scope="module")
-def fitted(name, table):
+def fitted(name, make, table):
     # Once for all the tests below: none of them changes it.
-    predictor = predictors.get(name)()
+    predictor = make(name)
     assert predictor.fit(table) is predictor
     return predictor
 
@@ -48,7 +48,7 @@ def test_quality_has_the_shape_the_type_and_the_range(fitted, table):
 
 
 def test_prediction_and_training_are_deterministic(fitted, predictor, table):
-    again = predictors.get(predictor.name)().fit(table)
+    again = predictor.fit(table)
     assert fitted.predict(NEW).tobytes() == again.predict(NEW).tobytes()
     assert fitted.predict(NEW).tobytes() == fitted.predict(NEW).tobytes()
 

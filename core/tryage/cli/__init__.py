@@ -6,9 +6,12 @@ import sys
 
 import typer
 
+from tryage.cli.calibrate import anchors, calibrate
 from tryage.cli.demo import demo
+from tryage.cli.evaluate import evaluate
 from tryage.cli.models import models
 from tryage.cli.route import route
+from tryage.cli.train import train
 from tryage.errors import TryageError, UsageError
 
 app = typer.Typer(
@@ -22,6 +25,10 @@ app = typer.Typer(
 app.command()(route)
 app.command()(models)
 app.command()(demo)
+app.command()(train)
+app.command()(evaluate)
+app.command()(anchors)
+app.command()(calibrate)
 
 
 def main() -> None:

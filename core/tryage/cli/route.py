@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tryage import predictors
 from tryage.cli.options import (
     AsJson,
     FlagTexts,
@@ -17,6 +19,7 @@ from tryage.cli.options import (
     prompt_from,
 )
 from tryage.decision import Decision
+from tryage.library import Library
 from tryage.request import Request
 from tryage.router import Router
 
@@ -30,15 +33,20 @@ SHOWN = 12
 def route(
     prompt: Annotated[str, typer.Argument(help="The prompt; '-' reads standard input.")],
     flag: FlagTexts = None,
+    predictor: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A predictor that `tryage train` saved.")
+    ] = None,
     library: LibraryFile = None,
     json: AsJson = False,
 ) -> None:
     """Decide which model should answer a prompt, and show why.
 
+    With --predictor and no library, the choice is among the models that it learned.
+
     Example: tryage route "Prove that there are infinitely many primes" --flag cost=0.3
     """
     flags = flags_from(flag)
-    router = Router(library_from(library))
+    router = _router(predictor, library)
     request = Request.from_prompt(prompt_from(prompt), flags=flags)
     router.route("warm up")  # the first decision also fills the library's columns
     start = time.perf_counter()
@@ -48,6 +56,13 @@ def route(
         print_json(decision.as_json() | {"elapsed_us": round(elapsed_us, 1)})
     else:
         _show(decision, elapsed_us)
+
+
+def _router(predictor: Path | None, library: Path | None) -> Router:
+    if predictor is None:
+        return Router(library_from(library))
+    trained = predictors.load(predictor)
+    return Router(Library.of(trained.models) if library is None else Library.read(library), trained)
 
 
 def _show(decision: Decision, elapsed_us: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tryage.data.reader import Rows, read_rows
+from tryage.data.reader import Rows, Texts, read_rows
 from tryage.errors import InvalidTable, UnknownModel, nearest
 
 MEASURES = ("cost_usd", "latency_s", "input_tokens", "output_tokens")
@@ -91,19 +91,23 @@ class PerformanceTable:
         )
 
     @classmethod
-    def read(cls, path: str | Path) -> PerformanceTable:
+    def read(cls, path: str | Path, extras: Sequence[str] | None = None) -> PerformanceTable:
         """Return the table in a file of long form: one row per prompt and model.
+
+        Rows are read in batches and every text is kept once, so that memory follows the prompts
+        and the scores, not the file.
 
         Args:
             path: `.parquet`, `.csv` or `.jsonl`, with the columns `prompt_id`, `prompt`, `model`
                 and `score`; `domain`, `cost_usd`, `latency_s`, `input_tokens` and
-                `output_tokens` are read where present, other columns pass through in `extras`.
+                `output_tokens` are read where present.
+            extras: The other columns to keep in `extras`; every one but `response` if absent.
 
         Raises:
             InvalidTable: A row or a column is at fault; names file, row and reason.
             MissingExtra: Parquet needs `pip install 'tryage[train]'`.
         """
-        return _widen(read_rows(Path(path), MEASURES))
+        return _widen(read_rows(Path(path), MEASURES, extras))
 
     def rows(self, which: Sequence[int] | NDArray[np.intp]) -> PerformanceTable:
         """Return the table of some prompts, by their numbers, in the order given."""
@@ -147,51 +151,60 @@ class PerformanceTable:
 
 def _widen(rows: Rows) -> PerformanceTable:
     """Turn long rows into one row per prompt and one column per model, both as first met."""
-    prompt_of, prompt_rows = _number(rows.prompt_ids)
-    model_of, model_columns = _number(rows.models)
-    first = np.full(len(prompt_of), -1, dtype=np.intp)
-    first[prompt_rows[::-1]] = np.arange(len(prompt_rows))[::-1]
-    shape = (len(prompt_of), len(model_of))
-    cells = prompt_rows * shape[1] + model_columns
-    _refuse_contradictions(rows, prompt_rows, first, cells)
+    prompt_rows, first = rows.prompt_ids.codes, np.empty(len(rows.prompt_ids.distinct), np.int32)
+    first[prompt_rows[::-1]] = np.arange(len(prompt_rows), dtype=np.int32)[::-1]
+    _refuse_two_prompts(rows, first)
+    shape = (len(first), len(rows.models.distinct))
+    cells = prompt_rows.astype(np.int64) * shape[1] + rows.models.codes
+    _refuse_duplicates(rows, cells, shape)
 
     def spread(values: NDArray[Any], missing: Any) -> NDArray[Any]:
         wide = np.full(shape, missing, dtype=values.dtype)
         wide.flat[cells] = values
         return wide
 
+    def of_first(texts: Texts) -> tuple[str, ...]:
+        return tuple(texts.distinct[code] for code in texts.codes[first].tolist())
+
     return PerformanceTable(
-        prompt_ids=tuple(prompt_of),
-        prompts=tuple(rows.prompts[i] for i in first.tolist()),
-        models=tuple(model_of),
-        scores=spread(rows.scores.astype(np.float32), np.nan),
-        domains=tuple(rows.domains[i] for i in first.tolist()),
+        prompt_ids=tuple(rows.prompt_ids.distinct),
+        prompts=of_first(rows.prompts),
+        models=tuple(rows.models.distinct),
+        scores=spread(rows.scores, np.nan),
+        domains=of_first(rows.domains),
         measures={name: spread(values, np.nan) for name, values in rows.measures.items()},
         extras={name: spread(values, None) for name, values in rows.extras.items()},
     )
 
 
-def _number(names: Sequence[str]) -> tuple[dict[str, int], NDArray[np.intp]]:
-    numbers: dict[str, int] = {}
-    return numbers, np.array(
-        [numbers.setdefault(name, len(numbers)) for name in names], dtype=np.intp
-    )
-
-
-def _refuse_contradictions(
-    rows: Rows, prompt_rows: NDArray[np.intp], first: NDArray[np.intp], cells: NDArray[np.intp]
-) -> None:
-    for row, at in enumerate(first[prompt_rows].tolist()):
-        if rows.prompts[row] != rows.prompts[at]:
-            raise InvalidTable(
-                f"{rows.path}, row {row + 1}: prompt_id {rows.prompt_ids[row]!r} stood for another "
-                f"prompt in row {at + 1}; give each prompt an id of its own."
-            )
-    unique, counts = np.unique(cells, return_counts=True)
-    if len(unique) != len(cells):
-        twice = np.flatnonzero(cells == unique[counts > 1][0]).tolist()
+def _refuse_two_prompts(rows: Rows, first: NDArray[np.int32]) -> None:
+    prompts, ids = rows.prompts.codes, rows.prompt_ids
+    for row in np.flatnonzero(prompts != prompts[first][ids.codes])[:1].tolist():
+        code = ids.codes[row]
         raise InvalidTable(
-            f"{rows.path}, row {twice[1] + 1}: {rows.models[twice[1]]!r} on prompt_id "
-            f"{rows.prompt_ids[twice[1]]!r} stands in row {twice[0] + 1} already; "
-            "average repeated samples first."
+            f"{rows.path}, row {row + 1}: prompt_id {ids.distinct[code]!r} stood for another "
+            f"prompt in row {first[code] + 1}; give each prompt an id of its own."
         )
+
+
+def _refuse_duplicates(rows: Rows, cells: NDArray[np.int64], shape: tuple[int, int]) -> None:
+    taken = np.zeros(shape[0] * shape[1], dtype=bool)
+    taken[cells] = True
+    if np.count_nonzero(taken) == len(cells):
+        return
+    by_cell = np.argsort(cells, kind="stable")
+    again = by_cell[1:][cells[by_cell][1:] == cells[by_cell][:-1]]
+    row = int(again.min())
+    before = int(np.flatnonzero(cells == cells[row])[0])
+    scores = float(rows.scores[before]), float(rows.scores[row])
+    cure = (
+        "with the same score; drop one of the two"
+        if scores[0] == scores[1]
+        else f"with the score {scores[0]:g}, not {scores[1]:g}; average repeated samples first"
+    )
+    model = rows.models.distinct[rows.models.codes[row]]
+    raise InvalidTable(
+        f"{rows.path}, row {row + 1}: {model!r} on prompt_id "
+        f"{rows.prompt_ids.distinct[rows.prompt_ids.codes[row]]!r} stands in row {before + 1} "
+        f"already, {cure}."
+    )

@@ -6,7 +6,7 @@ not measured on a prompt is not on offer there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,13 +100,48 @@ def bootstrap_interval(
         level: Share of resamples inside the interval.
         seed: The same seed gives the same interval.
     """
-    rng = np.random.default_rng(seed)
     n = len(values)
     if statistic is None:
         # A resample's mean needs only how often each prompt was drawn.
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=repeats)
-        outcomes = drawn @ np.asarray(values, np.float64) / n
+        drawn = resamples(n, repeats, seed)
+        outcomes = np.concatenate([counts @ np.asarray(values, np.float64) / n for counts in drawn])
     else:
+        rng = np.random.default_rng(seed)
         outcomes = np.array([statistic(values[rng.integers(0, n, n)]) for _ in range(repeats)])
     low, high = np.quantile(outcomes, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def resamples(n: int, repeats: int, seed: int = 0) -> Iterator[Array]:
+    """Yield how often each of n prompts is drawn in bootstrap resamples, (some, n) at a time.
+
+    Together they are `repeats` rows, the same for the same seed; in parts, so that a large table
+    needs no matrix of `repeats` times its length.
+    """
+    rng = np.random.default_rng(seed)
+    some = max(1, min(repeats, 4_000_000 // max(n, 1)))
+    for start in range(0, repeats, some):
+        rows = range(min(some, repeats - start))
+        drawn = [np.bincount(rng.integers(0, n, n), minlength=n) for _ in rows]
+        yield np.array(drawn, dtype=np.float64)
+
+
+def calibration_gaps(quality: Scores, scores: Scores, bins: int = 10) -> Array:
+    """Return what the expected calibration error is made of, (n_prompts,).
+
+    Every measured cell falls into a bin by its predicted quality. A bin's error is by how much its
+    mean prediction misses its mean score; the expected calibration error is their mean, weighted by
+    cells (Naeini, Cooper and Hauskrecht, 2015). It is the mean of what is returned here: each
+    prompt's misses, signed as their bin's.
+
+    Args:
+        quality: Predictions, (n_prompts, n_models), -inf where a model is not known.
+        scores: What was measured.
+        bins: Equally wide bins over [0, 1].
+    """
+    measured = ~np.isnan(scores) & np.isfinite(quality)
+    misses = np.where(measured, np.where(measured, quality, 0) - np.nan_to_num(scores), 0)
+    bin_of = np.clip((np.where(measured, quality, 0) * bins).astype(np.intp), 0, bins - 1)
+    signs = np.sign(np.bincount(bin_of.ravel(), misses.ravel(), minlength=bins))
+    gaps: Array = (signs[bin_of] * misses).sum(axis=1) * len(scores) / max(measured.sum(), 1)
+    return gaps

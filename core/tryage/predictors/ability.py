@@ -28,6 +28,9 @@ YARDSTICK = "mmlu_pro"
 BARE_SD = 1.0
 """A card that says nothing is placed this many standard deviations below the average card."""
 
+BARE_DOUBT = 2.0
+"""And may be this many off: it can stand above all known models, as new models do."""
+
 _ROUNDS = 60
 
 
@@ -54,9 +57,10 @@ class CardPrior:
         Each rises with every accuracy on its card. A card without benchmarks is judged by its
         facts; one without facts either is taken for `BARE_SD` below the average.
         """
-        return np.array([self._one(card) for card in cards])
+        return np.array([self.read(card)[0] for card in cards])
 
-    def _one(self, card: ModelCard) -> float:
+    def read(self, card: ModelCard) -> tuple[float, float]:
+        """Return the ability read off a card, and the standard deviation of what is left open."""
         pattern, values = _facts(card)
         known = [(self.readings[n], v) for n, v in card.benchmarks.items() if n in self.readings]
         if pattern in self.facts:
@@ -65,13 +69,13 @@ class CardPrior:
         elif known:
             mean, sd = self.mean, self.sd
         else:
-            return self.mean - BARE_SD * self.sd
+            return self.mean - BARE_SD * self.sd, BARE_DOUBT * self.sd
         weight = 1 / sd**2
         total = weight * mean
         for (level, slope, noise), accuracy in known:
             total += slope / noise**2 * (log_odds(accuracy) - level)
             weight += slope**2 / noise**2
-        return total / weight
+        return total / weight, weight**-0.5
 
     def to_json(self) -> dict[str, Any]:
         """Return the same as plain data."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tryage.data.table import PerformanceTable
 from tryage.errors import CorruptArtifact, NotFitted, UnknownModel, nearest
 from tryage.library import Library, names_of
+from tryage.predictors.staging import staged
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -93,12 +94,14 @@ class Predictor(ABC):
         return _Columns(self, np.array(columns), library.names)
 
     def save(self, directory: str | Path) -> Path:
-        """Write `config.json` and `weights.safetensors` into the directory and return it."""
+        """Write `config.json` and `weights.safetensors` into the directory and return it.
+
+        If that fails half-way, on a full disc for one, what was there before stays whole.
+        """
         from safetensors.numpy import save
 
         self._check_fitted()
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
         arrays, plain = {}, {}
         for key, value in vars(self).items():
             if key.endswith("_") and not key.startswith("_"):
@@ -113,8 +116,10 @@ class Predictor(ABC):
             "learned": plain,
             "weights_crc32": zlib.crc32(weights),
         }
-        (directory / WEIGHTS_FILE).write_bytes(weights)
-        (directory / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(config, indent=1) + "\n"
+        with staged(directory) as fresh:
+            (fresh / WEIGHTS_FILE).write_bytes(weights)
+            (fresh / CONFIG_FILE).write_text(text, encoding="utf-8")
         return directory
 
     @classmethod

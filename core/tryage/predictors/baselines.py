@@ -80,7 +80,9 @@ class CheapestPredictor(Predictor):
         """
         self.models_ = table.models
         if "cost_usd" in table.measures:
-            costs = np.nanmean(table.measures["cost_usd"], axis=0)
+            known = ~np.isnan(table.measures["cost_usd"])
+            sums = np.nansum(table.measures["cost_usd"], axis=0)
+            costs = np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan)
         else:
             costs = np.array([_card_price(name) for name in table.models])
         if np.isnan(costs).all():

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from tryage.cards import ModelCard
 from tryage.data.table import PerformanceTable
 from tryage.encoders.static import StaticEncoder
-from tryage.errors import CorruptArtifact
+from tryage.errors import CorruptArtifact, UsageError
 from tryage.library import Library
-from tryage.predictors.ability import CardPrior, place
+from tryage.predictors.ability import BARE_DOUBT, CardPrior
 from tryage.predictors.base import Predictor
 from tryage.predictors.demand import DISCRIMINATION, EASE, Abilities, DemandHead, quality
 from tryage.predictors.demand_fit import fit_head
 from tryage.predictors.lessons import Anchors, gather
 from tryage.predictors.network import Recipe
+from tryage.predictors.placing import informative, place_among, refine
+from tryage.predictors.staging import staged
 
 WEIGHTS = Path(__file__).parent / "weights"
 ENCODER = "encoder"
@@ -142,8 +144,11 @@ class DefaultPredictor(Predictor):
     def place(self, card: ModelCard, table: PerformanceTable) -> DefaultPredictor:
         """Return a predictor that also knows one more model, from its scores on a few prompts.
 
-        About a hundred prompts are enough: the ability vector begins at what the card says and
-        moves as far as the scores demand. Nothing else changes.
+        Thirty prompts that `informative` chose are enough, or about a hundred at random: the
+        ability vector begins at what the card says and moves as far as the scores demand. The
+        scores of known models in the same table tell how hard those prompts are; a table in which
+        they were measured on many prompts, and the new model on a few, serves best. Nothing else
+        changes.
 
         Args:
             card: The model; known afterwards by its name and aliases.
@@ -155,30 +160,75 @@ class DefaultPredictor(Predictor):
         self._check_fitted()
         names = {name.lower() for name in (card.name, *card.aliases)}
         column = next((m for m in table.models if m.lower() in names), card.name)
-        scores = table.only([column]).scores[:, 0]
-        measured = np.flatnonzero(~np.isnan(scores))
-        head, encoder, source = self._head, self._encoder, self._source
-        features = (head.features(encoder, table.prompts[row]) for row in measured)
-        vectors = source._abilities.vectors()
+        scores = table.only([column]).scores[:, 0].astype(np.float64)
+        source = self._source
+        vectors = source._abilities.vectors().astype(np.float64)
+        spread = vectors.std(axis=1)
         start = np.zeros(len(vectors))
-        demands = np.zeros((len(measured), len(start)))
-        for row, feature in zip(demands, features, strict=True):
-            row[:] = head.demands(feature)
         start[EASE] = 1
-        start[DISCRIMINATION] = CardPrior.from_json(source.prior_).estimate([card])[0]
-        spread = vectors.std(axis=1).astype(np.float64)
-        placed = place(demands, scores[measured].astype(np.float64), start, spread)
-        vectors = np.column_stack([vectors, placed.astype(np.float32)])
+        general, doubt = CardPrior.from_json(source.prior_).read(card)
+        start[DISCRIMINATION], spread[DISCRIMINATION] = general, doubt
+        numbers, others = source._measured(table, column)
+        use = np.flatnonzero(~np.isnan(np.column_stack([scores, others])).all(axis=1))
+        demands = source.demands([table.prompts[row] for row in use])
+        placed = place_among(demands, vectors[:, numbers], others[use], scores[use], start, spread)
+        both = np.column_stack([vectors, placed]).astype(np.float32)
         known = source.known_ | dict.fromkeys(names, len(source.models))
-        grown = source._with(Abilities.of(vectors), (*source.models, card.name), known)
+        grown = source._with(Abilities.of(both), (*source.models, card.name), known)
         grown._source = grown
         return grown
 
+    def informative(self, table: PerformanceTable, k: int) -> PerformanceTable:
+        """Return the k prompts of a table that tell most about a model that is not yet known.
+
+        Run the new model on them, score its answers, and `place` it.
+
+        Args:
+            table: Prompts to choose from. Scores of models that this predictor knows tell how hard
+                the prompts are; without any, their text alone does. With domains, each gives its
+                share.
+            k: How many, at least 1.
+
+        Returns:
+            Their rows, the most informative first, so that any number of the first can be used.
+
+        Raises:
+            UsageError: The table has fewer than k prompts, or k is below 1.
+        """
+        self._check_fitted()
+        if not 1 <= k <= len(table):
+            raise UsageError(f"k={k}: choose from 1 to {len(table)} prompts, all that there are.")
+        source = self._source
+        vectors = source._abilities.vectors().astype(np.float64)
+        numbers, scores = source._measured(table)
+        demands = refine(source.demands(table.prompts), vectors[:, numbers], scores)
+        spread = vectors.std(axis=1)
+        spread[DISCRIMINATION] = BARE_DOUBT * source.prior_["sd"]
+        return table.rows(informative(demands, vectors, spread, table.domains, k))
+
+    def demands(self, prompts: Sequence[str]) -> NDArray[np.float64]:
+        """Return what prompts demand of models, float64 (n_prompts, n_demands)."""
+        self._check_fitted()
+        rows = np.zeros((len(prompts), self._head.linear.shape[1]))
+        for row, prompt in zip(rows, prompts, strict=True):
+            row[:] = self._head.demands(self._head.features(self._encoder, prompt))
+        return rows
+
+    def _measured(
+        self, table: PerformanceTable, but: str | None = None
+    ) -> tuple[list[int], NDArray[np.float64]]:
+        """Return the numbers of the known models in a table, and their scores there."""
+        known = self.known_ | {name.lower(): i for i, name in enumerate(self.models)}
+        found = {m: known[m.lower()] for m in table.models if m.lower() in known and m != but}
+        return [*found.values()], table.only([*found]).scores.astype(np.float64)
+
     def save(self, directory: str | Path) -> Path:
         """Write the predictor and its encoder into the directory and return it."""
-        directory = super().save(directory)
-        self._encoder.save(directory / ENCODER)
-        return directory
+        self._check_fitted()
+        with staged(Path(directory)) as fresh:
+            super().save(fresh)
+            self._encoder.save(fresh / ENCODER)
+        return Path(directory)
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:

@@ -11,7 +11,6 @@ minutes on two cores; faster with OPENBLAS_NUM_THREADS=1 where other work runs b
 from __future__ import annotations
 
 import argparse
-import re
 import time
 import tomllib
 import zlib
@@ -19,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tryage.data.split import normalise
 from tryage.data.table import PerformanceTable
+from tryage.data.text import question_of
 from tryage.encoders.static import CHECKSUM_FILE, StaticEncoder
 from tryage.errors import UsageError
 from tryage.library import Library
@@ -33,8 +32,6 @@ ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 STEPS = 4000
 LEARNED_RANK = 16
 LIMIT_BYTES = 12_000_000
-
-_OPTIONS = re.compile(r"\n(?:Options:|\(?A[.):])\s")
 
 
 def read_tables(directory: Path) -> dict[str, PerformanceTable]:
@@ -54,15 +51,6 @@ def read_anchors() -> list[Anchors]:
     """Return the prompts with a prior in place of measurements."""
     text = (Path(__file__).parent / "anchors.toml").read_text(encoding="utf-8")
     return [Anchors(**level) for level in tomllib.loads(text)["levels"]]
-
-
-def question_of(prompt: str) -> str:
-    r"""Return the question as compared between tables: normalised, without its answer options.
-
-    >>> question_of("What is  2+2?\nA. 3\nB. 4\nAnswer:")
-    'what is 2 2'
-    """
-    return normalise(_OPTIONS.split(prompt, maxsplit=1)[0])
 
 
 def held_out(table: PerformanceTable, tenth: int = 5) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

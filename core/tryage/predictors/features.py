@@ -1,0 +1,111 @@
+"""What the light predictors share: a prompt's features, and the means they shrink towards."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tryage.data.table import PerformanceTable
+from tryage.data.text import normalise
+from tryage.encoders.form import form, form_one
+from tryage.errors import InvalidTable
+from tryage.predictors.base import Predictor
+from tryage.predictors.default import bundled_encoder
+
+Array = NDArray[np.float32]
+Ints = NDArray[np.intp]
+
+# Unit vectors are blown up and forms shrunk, so that the vector has the greater say.
+_VECTOR_SCALE, _FORM_SCALE, _FORM_LIMIT = 4.0, 0.25, 3.0
+
+
+@dataclass(eq=False)
+class FeaturePredictor(Predictor):
+    """Base of the predictors that read a prompt's features: its vector, then its form.
+
+    The bundled static encoder gives the vector. Each form feature is standardised and cut off at
+    three standard deviations: a strange prompt is not an extreme one. A subclass says in `_learn`
+    what is learned from features and scores, and in `_quality` what it gives for one prompt.
+    """
+
+    def fit(self, table: PerformanceTable) -> Self:
+        """Learn from a table and return self; cells without a score teach nothing.
+
+        Raises:
+            InvalidTable: The table holds no score at all.
+        """
+        measured = np.flatnonzero(~np.isnan(table.scores).all(axis=1))
+        if not len(measured):
+            raise InvalidTable("the table holds no score; a predictor learns from at least one.")
+        table = table.rows(measured)
+        self.models_ = table.models
+        forms = form(table.prompts)
+        self.form_mean_, self.form_sd_ = forms.mean(axis=0), np.maximum(forms.std(axis=0), 0.05)
+        self._learn(np.stack([self._features(prompt) for prompt in table.prompts]), table)
+        return self
+
+    def predict(self, prompts: Sequence[str]) -> Array:
+        """Return the predicted quality, float32 (n_prompts, n_models) in [0, 1].
+
+        Raises:
+            NotFitted: Neither `fit` nor `load` came before.
+        """
+        quality = np.empty((len(prompts), len(self.models)), dtype=np.float32)
+        # One prompt at a time: a product of matrices would round a row differently in a batch.
+        for row, prompt in zip(quality, prompts, strict=True):
+            row[:] = self._quality(self._features(prompt))
+        return to_unit_range(quality)
+
+    @abstractmethod
+    def _learn(self, features: Array, table: PerformanceTable) -> None:
+        """Learn from features (n_prompts, n_features) of a table, each of its rows measured."""
+
+    @abstractmethod
+    def _quality(self, features: Array) -> Array:
+        """Return the quality of each model, (n_models,), from one prompt's features."""
+
+    def _features(self, prompt: str) -> Array:
+        shape = (np.array(form_one(prompt), dtype=np.float32) - self.form_mean_) / self.form_sd_
+        shape = np.clip(shape, -_FORM_LIMIT, _FORM_LIMIT) * np.float32(_FORM_SCALE)
+        vector = bundled_encoder().encode_one(prompt) * np.float32(_VECTOR_SCALE)
+        return np.concatenate((vector, shape))
+
+
+def to_unit_range(quality: Array) -> Array:
+    """Return quality (n_prompts, n_models) in [0, 1] with the best model of each prompt in place.
+
+    A row that reaches above 1 is lowered as a whole: cut off at 1, its best models would be equal.
+    """
+    best = quality.max(axis=1, keepdims=True, initial=1)
+    lowered: Array = np.clip(quality - (best - 1), 0, 1)
+    return lowered
+
+
+def shrunk_means(scores: Array, towards: Array, strength: float) -> Array:
+    """Return each model's mean score, shrunk, float32 (n_models,).
+
+    Args:
+        scores: (n_prompts, n_models), NaN where not measured.
+        towards: (n_models,), the mean of a model without scores.
+        strength: Prompts' worth of `towards` in the mean, more than 0.
+    """
+    counts = (~np.isnan(scores)).sum(axis=0)
+    sums = np.nansum(scores, axis=0, dtype=np.float64)
+    means: Array = ((sums + strength * towards) / (counts + strength)).astype(np.float32)
+    return means
+
+
+def folds_by_prompt(prompts: Sequence[str], n: int, seed: int) -> Ints:
+    """Return a number in [0, n) for each prompt, (n_prompts,); prompts that read alike share it.
+
+    With fewer than n distinct prompts, the higher numbers stand empty.
+    """
+    numbers: dict[str, int] = {}
+    groups = np.array([numbers.setdefault(normalise(p), len(numbers)) for p in prompts])
+    folds: Ints = (np.random.default_rng(seed).permutation(len(numbers)) % n)[groups]
+    return folds

@@ -1,0 +1,143 @@
+"""Several predictors, weighed by what each foretells of prompts that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tryage import predictors
+from tryage.data.table import PerformanceTable
+from tryage.errors import InvalidTable, UsageError
+from tryage.predictors.base import Predictor
+from tryage.predictors.baselines import mean_scores
+from tryage.predictors.features import folds_by_prompt, to_unit_range
+
+Array = NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class StackPredictor(Predictor):
+    """Predicts the models' means, and a weighted sum of how its members depart from them.
+
+    Stacked generalisation (Wolpert, 1992) with weights that are never negative (Breiman, *Stacked
+    regressions*, 1996), fitted by least squares to predictions out of fold, where a prompt was in
+    no member's training. What is fitted are the differences between models on one prompt, since
+    these alone decide; how hard the prompt is would drown them. Members that err in different
+    ways are what helps; one that adds nothing gets the weight 0, and where no member knows more
+    than the means, the best single model is what remains.
+
+    Attributes:
+        members: Names of registered predictors, at least one. In a table that names no domain,
+            `domain` gives way to `clusters`.
+        equal: Whether all members count the same, and nothing is weighed.
+        folds: Parts of the table that are left out in turn to find the weights, 2 or more.
+        seed: The same seed and table give the same predictor.
+
+    Example:
+        >>> from tryage import PerformanceTable
+        >>> table = PerformanceTable.from_scores(["a", "b"], ["small", "large"], [[1, 0], [1, 0]])
+        >>> StackPredictor(members=("ridge", "knn")).fit(table).predict(["c"])[0].argmax()
+        np.int64(0)
+    """
+
+    name: ClassVar[str] = "stack"
+    members: Sequence[str] = ("ridge", "clusters", "domain", "mlp", "item_response")
+    equal: bool = False
+    folds: int = 3
+    seed: int = 0
+
+    def fit(self, table: PerformanceTable) -> Self:
+        """Fit the weights and every member, and return self.
+
+        Raises:
+            InvalidTable: The table holds no score at all.
+            UnknownPredictor: A member is not registered.
+            UsageError: There are no members, or fewer than two folds.
+        """
+        if not self.members or self.folds < 2:
+            raise UsageError(
+                f"members={tuple(self.members)}, folds={self.folds}: give at least one member "
+                "and two folds."
+            )
+        table = table.rows(np.flatnonzero(~np.isnan(table.scores).all(axis=1)))
+        if not len(table):
+            raise InvalidTable("the table holds no score; a predictor learns from at least one.")
+        domains = any(table.domains)
+        names = ["clusters" if m == "domain" and not domains else m for m in self.members]
+        self.members_ = tuple(dict.fromkeys(names))
+        self.models_ = table.models
+        self.means_ = mean_scores(table)
+        self.weights_ = self._weigh(table)
+        self._fitted = [predictors.get(m)().fit(table) for m in self.members_]
+        return self
+
+    def _weigh(self, table: PerformanceTable) -> Array:
+        """Return each member's weight, float32 (n_members,)."""
+        n = len(self.members_)
+        fold = folds_by_prompt(table.prompts, self.folds, self.seed)
+        if self.equal or n == 1 or fold.max() == 0:  # one prompt cannot be left out
+            return np.full(n, 1 / n, dtype=np.float32)
+        predicted = np.zeros((n, *table.scores.shape), dtype=np.float32)
+        for number in np.unique(fold):
+            rest, left_out = (
+                table.rows(np.flatnonzero(m)) for m in (fold != number, fold == number)
+            )
+            for row, member in zip(predicted, self.members_, strict=True):
+                row[fold == number] = predictors.get(member)().fit(rest).predict(left_out.prompts)
+        seen = ~np.isnan(table.scores)
+        columns = [_differences(row - self.means_, seen) for row in predicted]
+        return _least_squares(np.stack(columns), _differences(table.scores - self.means_, seen))
+
+    def predict(self, prompts: Sequence[str]) -> Array:
+        """Return means and weighted departures, float32 (n_prompts, n_models) in [0, 1]."""
+        self._check_fitted()
+        quality = np.tile(self.means_, (len(prompts), 1))
+        for weight, member in zip(self.weights_, self._fitted, strict=True):
+            quality += weight * (member.predict(prompts) - self.means_)
+        return to_unit_range(quality)
+
+    def save(self, directory: str | Path) -> Path:
+        """Write the weights, and each member in a folder of its own, and return the directory."""
+        directory = super().save(directory)
+        for name, member in zip(self.members_, self._fitted, strict=True):
+            member.save(directory / name)
+        return directory
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Return the predictor that `save` wrote into the directory.
+
+        Raises:
+            CorruptArtifact: A file is missing, truncated, damaged or of another predictor.
+        """
+        predictor = super().load(directory)
+        predictor._fitted = [predictors.load(Path(directory) / name) for name in predictor.members_]
+        return predictor
+
+
+def _differences(values: Array, seen: NDArray[np.bool_]) -> Array:
+    """Return the seen cells (n_cells,) of a matrix, less their prompts' means."""
+    n = seen.sum(axis=1, keepdims=True)
+    differences: Array = values - np.where(seen, values, 0).sum(axis=1, keepdims=True) / n
+    return differences[seen]
+
+
+def _least_squares(columns: Array, target: Array, rounds: int = 1000) -> Array:
+    """Return weights of 0 or more, (n,), by which columns (n, n_cells) come nearest to a target.
+
+    By coordinate descent, which for so few weights converges at once.
+    """
+    a, b = columns.astype(np.float64), target.astype(np.float64)
+    products, towards = a @ a.T, a @ b
+    weights = np.full(len(a), 1 / len(a))
+    for _ in range(rounds):
+        for i in range(len(a)):
+            if products[i, i] > 0:
+                step = (towards[i] - products[i] @ weights) / products[i, i]
+                weights[i] = max(weights[i] + step, 0)
+    return weights.astype(np.float32)
