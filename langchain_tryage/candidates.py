@@ -93,7 +93,7 @@ class Candidates:
                 built.add(name)
         return cls(named, frozenset(built))
 
-    def library(self, cards: Iterable[ModelCard]) -> Library:
+    def library(self, cards: Iterable[ModelCard | dict[str, Any]]) -> Library:
         """Return the models' cards: the caller's, else the bundled ones, else bare ones.
 
         What a card is silent about is read from the model itself, where LangChain knows it.
@@ -102,13 +102,22 @@ class Candidates:
             DuplicateModel: Two names differ in nothing but case.
             UnknownModel: A card is of none of the models.
         """
-        given = tuple(cards)
+        given = as_cards(cards)
         by_caller = {card.name for card in given}
         library = Library.of(self.models, given)
         return Library(
             card if card.name in by_caller else _completed(card, self.models[card.name])
             for card in library
         )
+
+
+def as_cards(cards: Iterable[ModelCard | dict[str, Any]]) -> tuple[ModelCard, ...]:
+    """Return cards, made from their facts where these are given as dictionaries.
+
+    Raises:
+        InvalidCard: A fact is out of range or of the wrong type.
+    """
+    return tuple(c if isinstance(c, ModelCard) else ModelCard(**c) for c in cards)
 
 
 def name_of(model: BaseChatModel, position: int = 0) -> str:

@@ -19,10 +19,11 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr
 
 from langchain_tryage.calls import RoutedCall, Setup, both_callbacks, needs_of, output_limit
-from langchain_tryage.candidates import Candidates, Models
+from langchain_tryage.candidates import Candidates, Models, as_cards
 from langchain_tryage.entry_points import TransparentChatModel
 from langchain_tryage.inputs import request_from
 from langchain_tryage.parameters import (
+    PER_CALL,
     per_call_defaults,
     pushed_down,
     warn_of_uncounted,
@@ -31,7 +32,7 @@ from langchain_tryage.parameters import (
 from langchain_tryage.portability import Recipient
 from langchain_tryage.profiles import common_profile, common_provider, count_with
 from langchain_tryage.structured import RoutedStructuredOutput
-from langchain_tryage.tools import BoundTools
+from langchain_tryage.tools import BoundTools, tokens_of_tools
 from tryage import (
     CircuitBreaker,
     Flags,
@@ -162,7 +163,8 @@ class ChatTryage(TransparentChatModel):
     ??? example "Structured output and JSON mode"
 
         Each model keeps to the schema in its own way: `model.with_structured_output(Schema)`, or
-        with `method="json_mode"`. An answer that does not keep to it goes to the next model.
+        with `method="json_mode"`. Where an answer that was not streamed does not keep to it, the
+        next model is asked.
 
     ??? example "Image and audio input"
 
@@ -248,16 +250,17 @@ class ChatTryage(TransparentChatModel):
     ) -> None:
         names = {name for f, info in type(self).model_fields.items() for name in (f, info.alias)}
         extra = {key: value for key, value in kwargs.items() if key not in names}
+        by_name = tuple(extra)
         extra |= kwargs.pop("model_kwargs", None) or {}
         fields = {key: value for key, value in kwargs.items() if key in names}
         parameters = {key: fields[key] for key in _SAMPLING if fields.get(key) is not None} | extra
         candidates = Candidates.of(models, parameters)
-        warn_of_unused(candidates, extra, (name for name in names if name))
+        warn_of_unused(candidates, by_name, (name for name in names if name))
         warn_of_uncounted(candidates)
         fields |= {
             "models": candidates.models,
             "flags": as_flags(flags),
-            "cards": tuple(c if isinstance(c, ModelCard) else ModelCard(**c) for c in cards),
+            "cards": as_cards(cards),
             "predictor": predictor,
             "prompt_flags": prompt_flags,
             "breaker": breaker if breaker is not None else CircuitBreaker(),
@@ -332,7 +335,8 @@ class ChatTryage(TransparentChatModel):
             prompt_flags=self.prompt_flags,
             needs=needs | needs_of(kwargs),
             only=forced,
-            max_output_tokens=output_limit(kwargs, self.max_tokens),
+            max_output_tokens=output_limit({**self.model_kwargs, **kwargs}, self.max_tokens),
+            tool_tokens=tokens_of_tools(kwargs, setup.tools),
         )
         if self.prompt_flags:
             input = prompt = ChatPromptValue(messages=messages)
@@ -451,10 +455,11 @@ class ChatTryage(TransparentChatModel):
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
-        """What stands for flags and cards where the router is serialised."""
+        """What stands for flags, cards and per-call arguments where the router is serialised."""
         return {
             "flags": self.flags.as_json(),
             "cards": [card.as_json() for card in self.cards],
+            **{key: value for key, value in self.model_kwargs.items() if key in PER_CALL},
         }
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:

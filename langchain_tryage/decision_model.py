@@ -110,7 +110,7 @@ class TryageDecisionModel(BaseDecisionModel):
         models: Routable | None = None,
         *,
         flags: Flags | str | dict[str, Any] | None = None,
-        cards: Iterable[ModelCard] = (),
+        cards: Iterable[ModelCard | dict[str, Any]] = (),
         predictor: Predictor | None = None,
         **kwargs: Any,
     ) -> None:

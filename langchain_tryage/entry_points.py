@@ -8,6 +8,7 @@ inside of a run that it opened itself.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
@@ -213,20 +214,25 @@ class TransparentChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> LLMResult:
         """Return the answers to several conversations, each from the model picked for it."""
-        results = []
-        for conversation in messages:
+
+        async def one(conversation: list[BaseMessage], run_id: uuid.UUID | None) -> LLMResult:
             config = _legacy_config(callbacks, tags, metadata, run_name, run_id)
-            run_id = None  # the first conversation's
             call = self.route_call(conversation, config, _with_stop(kwargs, stop))
 
-            def start(name: str, call: RoutedCall = call) -> Awaitable[LLMResult]:
+            def start(name: str) -> Awaitable[LLMResult]:
                 ready = call.prepare(name)
                 conversations = [ready.prompt.to_messages()]
                 return ready.model.agenerate(conversations, **_generate_arguments(ready))
 
             outcome = await acall_through(call.decision, self.breaker, start)
-            results.append(result_reported(outcome.value, call.decision, outcome))
-        return joined(results)
+            return result_reported(outcome.value, call.decision, outcome)
+
+        ids = [run_id, *[None] * (len(messages) - 1)]  # the id is the first conversation's
+        results = await asyncio.gather(*map(one, messages, ids), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):  # once all have ended
+                raise result
+        return joined([result for result in results if isinstance(result, LLMResult)])
 
     def _generate(
         self,

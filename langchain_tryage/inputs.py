@@ -11,7 +11,7 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
 
 from langchain_tryage.calls import flags_in
-from langchain_tryage.candidates import Candidates, Models
+from langchain_tryage.candidates import Candidates, Models, as_cards
 from langchain_tryage.messages import turns_of, without_flags
 from tryage import Flags, Library, ModelCard, Request, UsageError, request_of
 
@@ -30,6 +30,7 @@ def request_from(
     needs: frozenset[Any] = frozenset(),
     only: Flags | None = None,
     max_output_tokens: int | None = None,
+    tool_tokens: int = 0,
 ) -> tuple[list[BaseMessage], Request]:
     """Return the messages as a model shall see them, and the request to be routed.
 
@@ -41,6 +42,7 @@ def request_from(
         needs: Capabilities without which the call fails, beside what the messages show.
         only: Flags stronger than all others.
         max_output_tokens: The cut that the caller sets, if any.
+        tool_tokens: How many tokens the tools are that the model is told of.
 
     Raises:
         EmptyPrompt: There is neither text nor an attachment.
@@ -58,6 +60,7 @@ def request_from(
         flags=flags_in(config),
         prompt_flags=strongest,
         max_output_tokens=max_output_tokens,
+        tool_tokens=tool_tokens,
     )
     return messages, request
 
@@ -80,7 +83,9 @@ def messages_of(input: LanguageModelInput) -> list[BaseMessage]:
     )
 
 
-def library_of(models: Routable | None, cards: Iterable[ModelCard] = ()) -> Library:
+def library_of(
+    models: Routable | None, cards: Iterable[ModelCard | dict[str, Any]] = ()
+) -> Library:
     """Return the cards to choose from.
 
     Args:
@@ -94,7 +99,7 @@ def library_of(models: Routable | None, cards: Iterable[ModelCard] = ()) -> Libr
         UsageError: One is neither a card nor a name nor a chat model; or `cards` are given for
             what has cards already.
     """
-    own = tuple(cards)
+    own = as_cards(cards)
     if models is None:
         models = Library.bundled()
     if isinstance(models, str) or not isinstance(models, Library | Mapping | Sequence):
@@ -124,7 +129,7 @@ def _all(models: Mapping[str, Any] | Sequence[Any], kind: type[T]) -> TypeGuard[
 
 
 def _model_named(text: str) -> str:
-    """Return the model's name; of `"provider:model"` the second part, as `ChatTryage` calls it."""
+    """Return the model's name; of `"provider:model"` the second part, if the library knows it."""
     model = text.partition(":")[2]
     bundled = Library.bundled()
     return model if text not in bundled and model in bundled else text

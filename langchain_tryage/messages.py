@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from tryage import Flags, Turn, take_from_prompt
+from tryage import Flags, Turn, count_tokens, take_from_prompt
 
 Role = Literal["system", "user", "assistant", "tool"]
 Attachment = Literal["vision", "audio", "files"]
@@ -63,7 +63,7 @@ def without_flags(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], F
     cleaned: list[BaseMessage] = []
     flags: Flags | None = None
     for message in messages:
-        if _role(message) == "user":
+        if _role(message) == "user" and _turn(message, frozenset()).said_by_user:
             content, flags = _content_without_flags(message.content)
             if content != message.content:
                 message = message.model_copy(update={"content": content})
@@ -79,7 +79,7 @@ def _turn(message: BaseMessage, known: Container[str]) -> Turn:
         text = content
     else:
         blocks = list(_flattened(content))
-        text = "\n".join(block["text"] for block in blocks if block.get("type") in TEXTS)
+        text = "\n".join(block.get("text") or "" for block in blocks if block.get("type") in TEXTS)
         if role != "assistant":
             attachments = tuple(_attachments(blocks))
         if role == "user" and _holds_only_tool_results(content):
@@ -87,7 +87,14 @@ def _turn(message: BaseMessage, known: Container[str]) -> Turn:
     if not isinstance(message, AIMessage):
         return Turn(role, text, attachments)
     author = author_of(message.response_metadata, known)
-    return Turn(role, text, calls_tools=bool(message.tool_calls), model=author)
+    calls = message.tool_calls
+    return Turn(
+        role,
+        text,
+        calls_tools=bool(calls),
+        model=author,
+        call_tokens=count_tokens(str([call["args"] for call in calls])) if calls else 0,
+    )
 
 
 def _role(message: BaseMessage) -> Role:

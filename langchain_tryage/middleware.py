@@ -16,7 +16,16 @@ from langchain_tryage.delegation import acall_through, call_through
 from langchain_tryage.inputs import request_from
 from langchain_tryage.metadata import reported
 from langchain_tryage.portability import Recipient, portable, portable_arguments
-from tryage import CircuitBreaker, Decision, Flags, MissingExtra, ModelCard, Predictor, Router
+from tryage import (
+    CircuitBreaker,
+    Decision,
+    Flags,
+    MissingExtra,
+    ModelCard,
+    Predictor,
+    Router,
+    count_tokens,
+)
 from tryage.failures import Verdict, judge, retry_after_s
 from tryage.strategies import Outcome
 
@@ -42,9 +51,9 @@ class TryageMiddleware(AgentMiddleware[AgentState[ResponseT], ContextT, Response
     `tryage_flags` in `config["configurable"]` of the agent's call; `with tryage.flags(...)` around
     it; and, where `prompt_flags` is switched on, `[Flag: ...]` in user messages.
 
-    A model that fails is rested for a while, and the next in the ranking answers; in the middle
-    of a tool loop there is no next one. For a last resort there too, put LangChain's
-    `ModelFallbackMiddleware` behind this one; before it, its fallback would be overridden.
+    A model that fails is rested for a while, and the next in the ranking answers. For a last
+    resort beyond these models, put LangChain's `ModelFallbackMiddleware` behind this one; before
+    it, its fallback would be overridden.
 
     Args:
         models: Chat models or `"provider:model"` strings; in a mapping, under your own names.
@@ -81,7 +90,7 @@ class TryageMiddleware(AgentMiddleware[AgentState[ResponseT], ContextT, Response
         models: Models,
         *,
         flags: Flags | str | dict[str, Any] | None = None,
-        cards: Iterable[ModelCard] = (),
+        cards: Iterable[ModelCard | dict[str, Any]] = (),
         predictor: Predictor | None = None,
         prompt_flags: bool = False,
         breaker: CircuitBreaker | None = None,
@@ -140,6 +149,7 @@ class TryageMiddleware(AgentMiddleware[AgentState[ResponseT], ContextT, Response
             prompt_flags=self.prompt_flags,
             needs=_needs(request),
             max_output_tokens=output_limit(request.model_settings, None),
+            tool_tokens=count_tokens(str(request.tools)) if request.tools else 0,
         )
         if self.prompt_flags:
             request = request.override(messages=cast(list[AnyMessage], messages[len(system) :]))

@@ -27,7 +27,7 @@ class TryageRouter(RunnableSerializable[LanguageModelInput, Decision | str]):
 
     Args:
         models: Names, cards, a `Library`, or chat models as `ChatTryage` takes them; the bundled
-            library by default. A name `"provider:model"` stands for the model.
+            library by default. `"provider:model"` stands for a model that the library knows.
         flags: Wishes for every call.
         cards: Cards for models that are given by name or as chat models.
         predictor: Predicts quality; the bundled default predictor by default.
@@ -82,7 +82,7 @@ class TryageRouter(RunnableSerializable[LanguageModelInput, Decision | str]):
         models: Routable | None = None,
         *,
         flags: Flags | str | dict[str, Any] | None = None,
-        cards: Iterable[ModelCard] = (),
+        cards: Iterable[ModelCard | dict[str, Any]] = (),
         predictor: Predictor | None = None,
         prompt_flags: bool = False,
         as_key: bool = False,

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import (
+    Runnable,
+    RunnableConfig,
+    RunnableParallel,
+    RunnableSequence,
+)
 from langchain_core.runnables.config import ensure_config
 from pydantic import BaseModel, ValidationError
 
@@ -53,10 +58,8 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
 
         def start(name: str) -> Structured:
             with _unreadable_is_a_misfit(name):
-                answer: Structured = self._of(name).invoke(
-                    call.input_for(name), call.config_for(name), **call.kwargs_for(name)
-                )
-                return answer
+                runnable = self._of(name, call.kwargs_for(name))
+                return _found(runnable.invoke(call.input_for(name), call.config_for(name)), name)
 
         outcome = call_through(call.decision, self.model.breaker, start)
         return self._reported(call, outcome)
@@ -69,10 +72,10 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
 
         async def start(name: str) -> Structured:
             with _unreadable_is_a_misfit(name):
-                answer: Structured = await self._of(name).ainvoke(
-                    call.input_for(name), call.config_for(name), **call.kwargs_for(name)
+                runnable = self._of(name, call.kwargs_for(name))
+                return _found(
+                    await runnable.ainvoke(call.input_for(name), call.config_for(name)), name
                 )
-                return answer
 
         outcome = await acall_through(call.decision, self.model.breaker, start)
         return self._reported(call, outcome)
@@ -85,8 +88,8 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
         return stream_through(
             call.decision,
             self.model.breaker,
-            lambda name: self._of(name).stream(
-                call.input_for(name), call.config_for(name), **call.kwargs_for(name)
+            lambda name: self._of(name, call.kwargs_for(name)).stream(
+                call.input_for(name), call.config_for(name)
             ),
             has_content,
         )
@@ -99,8 +102,8 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
         return astream_through(
             call.decision,
             self.model.breaker,
-            lambda name: self._of(name).astream(
-                call.input_for(name), call.config_for(name), **call.kwargs_for(name)
+            lambda name: self._of(name, call.kwargs_for(name)).astream(
+                call.input_for(name), call.config_for(name)
             ),
             has_content,
         )
@@ -110,19 +113,51 @@ class RoutedStructuredOutput(Runnable[LanguageModelInput, Structured]):
     ) -> RoutedCall:
         return self.model.route_call(input, ensure_config(config), kwargs, self._needs)
 
-    def _of(self, name: str) -> Runnable[LanguageModelInput, Any]:
-        """Return a model's own structured form; worked out once for each model."""
+    def _of(self, name: str, kwargs: dict[str, Any]) -> Runnable[LanguageModelInput, Any]:
+        """Return a model's own structured form with the arguments of a call."""
         runnable = self._runnables.get(name)
         if runnable is None:
-            runnable = self._runnables[name] = self.model.candidate(name).with_structured_output(
-                self.schema, include_raw=self.include_raw, **self.options
+            runnable = self._runnables[name] = self._made(name)
+        return _with_arguments(runnable, kwargs) if kwargs else runnable
+
+    def _made(self, name: str) -> Runnable[LanguageModelInput, Any]:
+        """Return a model's own structured form; worked out once for each model.
+
+        Where its card says that it cannot keep to a JSON schema by itself, it calls a tool.
+        """
+        options = self.options
+        card = self.model.router.library.find(name)
+        if "method" not in options and card.has("json_schema") is False:
+            options = {**options, "method": "function_calling"}
+        try:
+            return self.model.candidate(name).with_structured_output(
+                self.schema, include_raw=self.include_raw, **options
             )
-        return runnable
+        except NotImplementedError as error:
+            raise OutputParserException(f"{name!r} has no way to keep to a schema.") from error
 
     def _reported(self, call: RoutedCall, outcome: Outcome[Structured]) -> Structured:
         if not self.include_raw:
             return outcome.value
         return reported(outcome.value, call.decision, outcome)
+
+
+def _found(answer: Structured | None, name: str) -> Structured:
+    """Return the answer, if there is one; a model that wrote prose has called no tool."""
+    if answer is None:
+        raise OutputParserException(f"{name!r} answered without the structure that was asked for.")
+    return answer
+
+
+def _with_arguments(runnable: Runnable[Any, Any], kwargs: dict[str, Any]) -> Runnable[Any, Any]:
+    """Return a structured form whose model takes more arguments.
+
+    With `include_raw` its first step is a `RunnableParallel`, which hands no arguments on.
+    """
+    if isinstance(runnable, RunnableSequence) and isinstance(runnable.first, RunnableParallel):
+        inner = {key: step.bind(**kwargs) for key, step in runnable.first.steps__.items()}
+        return RunnableSequence(RunnableParallel(inner), *runnable.steps[1:])
+    return runnable.bind(**kwargs)
 
 
 @contextmanager

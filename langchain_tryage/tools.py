@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from tryage import UsageError
+from tryage import UsageError, count_tokens
 
 OPTIONS = (
     "tool_choice",
@@ -38,18 +38,21 @@ class BoundTools:
         given: What the caller gave: tools, functions, classes or dictionaries.
         formatted: The same in OpenAI's form; what a binding carries, since others look at it.
         options: The other arguments that the binding carries.
+        tokens: About how many tokens the tools are.
     """
 
     given: tuple[Any, ...]
     formatted: list[dict[str, Any]]
     options: dict[str, Any]
+    tokens: int = 0
     _targets: dict[str, Target] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, tools: Sequence[Any], options: Mapping[str, Any]) -> BoundTools:
         """Return the tools with the options that were given."""
         strict = options.get("strict")
-        return cls(tuple(tools), [_formatted(tool, strict) for tool in tools], dict(options))
+        formatted = [_formatted(tool, strict) for tool in tools]
+        return cls(tuple(tools), formatted, dict(options), count_tokens(str(formatted)))
 
     def target(self, name: str, model: BaseChatModel) -> Target:
         """Return the model with these tools bound; worked out once for each model."""
@@ -57,6 +60,16 @@ class BoundTools:
         if target is None:
             target = self._targets[name] = unwrap(model.bind_tools(self.given, **self.options))
         return target
+
+
+def tokens_of_tools(kwargs: Mapping[str, Any], bound: BoundTools | None) -> int:
+    """Return about how many tokens the tools are that a call tells the model of."""
+    tools = kwargs.get("tools")
+    if not tools:
+        return 0
+    if bound is not None and tools is bound.formatted:
+        return bound.tokens
+    return count_tokens(str(tools))
 
 
 def with_tools(

@@ -31,6 +31,7 @@ class Turn:
         attachments: The capability that each block beside text needs, such as `vision`.
         calls_tools: Whether an assistant's message asks for tools to be run.
         model: The model of the library that wrote an assistant's message, where known.
+        call_tokens: About how many tokens its tool calls are.
     """
 
     role: Role
@@ -38,6 +39,12 @@ class Turn:
     attachments: tuple[Capability, ...] = ()
     calls_tools: bool = False
     model: str | None = None
+    call_tokens: int = 0
+
+    @property
+    def said_by_user(self) -> bool:
+        """Whether the user said it: agents bring the results of tools in the user's name too."""
+        return self.role == "user" and not self.text.startswith(_OBSERVATION)
 
 
 def request_of(
@@ -47,6 +54,7 @@ def request_of(
     flags: Flags | None = None,
     prompt_flags: Flags | None = None,
     max_output_tokens: int | None = None,
+    tool_tokens: int = 0,
 ) -> Request:
     """Return the request of a conversation.
 
@@ -59,6 +67,7 @@ def request_of(
         flags: The caller's wishes for this call.
         prompt_flags: Wishes taken from the prompt.
         max_output_tokens: The cut that the caller sets, if any.
+        tool_tokens: How many tokens the tools are that the model is told of.
 
     Raises:
         EmptyPrompt: No message holds text or an attachment.
@@ -69,11 +78,12 @@ def request_of(
     """
     attachments = [needed for turn in turns for needed in turn.attachments]
     spoken = [turn for turn in turns if turn.role == "assistant"]
-    size = sum(count_tokens(turn.text) for turn in turns if turn.text)
+    size = sum((count_tokens(turn.text) if turn.text else 0) + turn.call_tokens for turn in turns)
     return Request(
         text=_last_words(turns),
         tokens=Tokens(
-            size + TOKENS_PER_ATTACHMENT * len(attachments), output_limit=max_output_tokens
+            size + tool_tokens + TOKENS_PER_ATTACHMENT * len(attachments),
+            output_limit=max_output_tokens,
         ),
         needs=needs | frozenset(attachments),
         flags=flags,
@@ -84,18 +94,18 @@ def request_of(
 
 
 def flags_in_prompt(turns: Sequence[Turn]) -> Flags | None:
-    """Return the flags that the last user message asks for in `[Flag: ...]` marks, if any.
+    """Return the flags that the last message of the user asks for in `[Flag: ...]` marks, if any.
 
     Raises:
         UnknownFlag: A mark holds no known flag.
     """
-    return next((take_from_prompt(t.text)[1] for t in reversed(turns) if t.role == "user"), None)
+    return next((take_from_prompt(t.text)[1] for t in reversed(turns) if t.said_by_user), None)
 
 
 def _last_words(turns: Sequence[Turn]) -> str:
     """Return the last user message with text, or else all text there is."""
     for turn in reversed(turns):
-        if turn.role == "user" and turn.text.strip() and not turn.text.startswith(_OBSERVATION):
+        if turn.said_by_user and turn.text.strip():
             return turn.text
     return "\n".join(turn.text for turn in turns if turn.text.strip())
 

@@ -38,7 +38,7 @@ _CONNECTION_ERRORS = {
 _NOT_UP_TO_IT = {
     "ContextOverflowError",  # langchain-core
     "ContextWindowExceededError",  # litellm
-    "OutputParserException",  # langchain-core: the answer is not the structure that was asked for
+    "OutputParserException",  # langchain-core, llama-index: the answer is not of the structure
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -309,3 +310,21 @@ async def test_the_report_of_a_router_inside_is_inside_and_knows_the_cost(way: W
         told = answer.response_metadata["tryage"]
         assert (told["model"], told["inner"]["model"]) == ("team", "a")
         assert told["cost_usd"] == told["inner"]["cost_usd"] > 0
+
+
+async def test_conversations_that_are_generated_together_run_together() -> None:
+    waiting = {"now": 0, "most": 0}
+
+    class Slow(Recording):
+        async def _agenerate(self, messages: Any, *arguments: Any, **kwargs: Any) -> Any:
+            waiting["now"] += 1
+            waiting["most"] = max(waiting["most"], waiting["now"])
+            await asyncio.sleep(0.01)
+            waiting["now"] -= 1
+            return self._generate(messages)
+
+    result = await router(Slow(model_name="a")).agenerate(
+        [[HumanMessage(str(n))] for n in range(5)]
+    )
+    assert len(result.generations) == 5
+    assert waiting["most"] == 5

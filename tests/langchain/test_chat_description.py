@@ -58,7 +58,7 @@ def test_no_secret_is_shown() -> None:
 def test_serialised_and_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-from-env")
     card = ModelCard(name="gpt-4", input_usd_per_mtok=7, capabilities={"tools"})
-    model = of_openai(flags="cost=0.3", predictor=None, cards=[card])
+    model = of_openai(flags="cost=0.3", predictor=None, cards=[card], top_p=0.5, max_tokens=7)
     loaded = load(
         dumpd(model),
         allowed_objects=[ChatTryage, ChatOpenAI],
@@ -68,6 +68,7 @@ def test_serialised_and_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(loaded.models) == ["gpt-4o", "gpt-4"]
     assert loaded.flags == Flags(cost=0.3)
     assert loaded.cards == (card,)
+    assert (loaded.model_kwargs, loaded.max_tokens) == ({"top_p": 0.5}, 7)
     assert dumpd(loaded) == dumpd(model)
 
 

@@ -70,7 +70,7 @@ def test_every_role() -> None:
         Turn("assistant", "Hello", model="a"),
         Turn("user", "More"),
         Turn("assistant", "Hm"),
-        Turn("assistant", "", calls_tools=True, model="b"),
+        Turn("assistant", "", calls_tools=True, model="b", call_tokens=1),
         Turn("tool", "2"),
     ]
 

@@ -9,7 +9,9 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.rate_limiters import BaseRateLimiter
+from langchain_core.runnables import ConfigurableField
 
+from langchain_tryage import ChatTryage
 from tests.langchain.fakes import Counting, Recording, answering, openai, router
 from tests.langchain.ways import Way
 from tests.servers.openai_server import OpenAIServer
@@ -153,3 +155,20 @@ def test_a_model_whose_streams_report_no_tokens_is_warned_of(server: OpenAIServe
         router(openai(server, "gpt-4o", stream_usage=None))
     router(openai(server, "gpt-4o", stream_usage=False))  # asked for: no warning
     router(openai(server, "gpt-4o", stream_usage=True))
+
+
+def test_a_router_that_is_configured_anew_warns_of_nothing(
+    monkeypatch: pytest.MonkeyPatch, server: OpenAIServer
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    model = ChatTryage(
+        ["openai:gpt-4o"], base_url=server.base_url, stream_usage=True, timeout=10
+    ).configurable_fields(temperature=ConfigurableField(id="temperature"))
+    assert model.invoke("Hi", {"configurable": {"temperature": 0.5}}).text
+
+
+def test_the_longest_answer_counts_in_the_expected_cost_under_every_name() -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        model = router(answering("gpt-4o"), **{name: 10})
+        told = model.invoke("Hi").response_metadata["tryage"]
+        assert told["expected_cost_usd"] == pytest.approx((1 * 2.5 + 10 * 10) / 1e6)

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
 from langchain_tryage.testing import FunctionChatModel
-from tests.langchain.fakes import Counting, openai, router
+from tests.langchain.fakes import Counting, Recording, openai, router
 from tests.langchain.ways import Way
 from tests.servers.openai_server import OpenAIServer
 from tryage import AllModelsFailed, ModelCard, NoEligibleModel
@@ -160,3 +160,42 @@ async def test_with_the_raw_message_the_misfit_is_the_callers_to_judge(way: Way)
     answer = await way.invoke(model.with_structured_output(Person, include_raw=True), QUESTION)
     assert answer["parsed"] is None
     assert answer["raw"].response_metadata["tryage"]["model"] == "misfit"
+
+
+class Prose(FunctionChatModel):
+    """Never calls a tool."""
+
+
+async def test_prose_in_place_of_a_structure_goes_to_the_next_model(way: Way) -> None:
+    model = router(Prose(str, model_name="prose"), Fit(str, model_name="fit"))
+    answer = await way.invoke(model.with_structured_output(Person), QUESTION)
+    assert answer == Person(name="Ann", age=41)
+
+
+async def test_a_class_without_structured_output_is_passed_by(way: Way) -> None:
+    model = router(Recording(model_name="a"), Fit(str, model_name="fit"))
+    runnable = model.with_structured_output(Person, method="json_mode")
+    assert await way.invoke(runnable, QUESTION) == Person(name="Ann", age=41)
+
+
+@pytest.mark.parametrize("include_raw", [False, True])
+async def test_the_arguments_of_a_call_reach_the_model(
+    way: Way, fresh_server: OpenAIServer, include_raw: bool
+) -> None:
+    model = router(openai(fresh_server, "a"), temperature=0.25, stop=["END"])
+    runnable = model.with_structured_output(Person, include_raw=include_raw)
+    await way.invoke(runnable, QUESTION, seed=7)
+    await way.stream(runnable, QUESTION, seed=7)
+    for body in fresh_server.requests["a"]:
+        assert (body["temperature"], body["stop"], body["seed"]) == (0.25, ["END"], 7)
+
+
+async def test_a_model_that_cannot_keep_to_a_json_schema_calls_a_tool(
+    way: Way, fresh_server: OpenAIServer
+) -> None:
+    card = ModelCard(name="local", capabilities={"tools"})
+    model = router(openai(fresh_server, "local"), cards=[card])
+    await way.invoke(model.with_structured_output(Person), QUESTION)
+    (body,) = fresh_server.requests["local"]
+    assert "response_format" not in body
+    assert body["tools"]

@@ -9,7 +9,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableBinding
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
@@ -195,3 +195,21 @@ async def test_tools_behind_fallbacks(way: Way) -> None:
     down = router(answering("a", error=Upstream(503)))
     guarded = down.with_fallbacks([router(adder("b"))]).bind_tools([add])
     assert (await way.invoke(guarded, "1 2")).tool_calls
+
+
+async def test_tools_and_tool_calls_count_as_context(way: Way) -> None:
+    def look(what: str) -> str:
+        return what
+
+    look.__doc__ = "Look something up. " + "All about it. " * 1000
+    cards = [
+        ModelCard(name="narrow", context_tokens=1000, capabilities={"tools"}),
+        ModelCard(name="wide", context_tokens=100_000, capabilities={"tools"}),
+    ]
+    model = router(answering("narrow"), answering("wide"), cards=cards)
+    assert (await way.invoke(model, "Hi")).text.startswith("narrow")
+    assert (await way.invoke(model.bind_tools([look]), "Hi")).text.startswith("wide")
+    written = {"name": "write", "args": {"text": "word " * 2000}, "id": "1"}
+    history = [HumanMessage("Write"), AIMessage("", tool_calls=[written])]
+    history += [ToolMessage("done", tool_call_id="1"), HumanMessage("Thanks")]
+    assert (await way.invoke(model, history)).text.startswith("wide")

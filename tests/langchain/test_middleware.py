@@ -376,3 +376,8 @@ async def test_another_model_goes_on_in_a_tool_loop_where_the_first_fails(way: W
     state = await ask(way, agent(routed(first, adder("b")), tools=[add]), "1 2")
     assert authors(state) == ["a", "b"]
     assert state["messages"][-1].text == "b says 3"
+
+
+def test_cards_may_be_dictionaries_of_facts() -> None:
+    fact = {"name": "a", "parameters": 1e9}
+    assert routed(answering("a"), cards=[fact]).router.library.find("a").parameters == 1e9

@@ -524,7 +524,7 @@ ENTRIES: dict[str, Ask] = {
     "_stream": lambda way, model: way.inner_stream(model, TALK),
     "typed events": typed_events,
     "with_structured_output": lambda way, model: way.invoke(
-        model.with_structured_output(Answer), TALK
+        model.with_structured_output(Answer, include_raw=True), TALK
     ),
     "with_structured_output in a stream": lambda way, model: way.stream(
         model.with_structured_output(Answer), TALK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -55,6 +54,8 @@ def fingerprints(prompts: Iterable[str]) -> NDArray[np.uint64]:
 
     An artefact keeps these of what it learned from, and none of the texts.
     """
+    import hashlib  # loads OpenSSL, which few need
+
     digests = {
         hashlib.blake2b(normalise(p).encode("utf-8", "replace"), digest_size=8).digest()
         for p in prompts
