@@ -132,25 +132,6 @@ class RoutedCall:
         return config
 
 
-def needs_of(kwargs: Mapping[str, Any]) -> frozenset[Any]:
-    """Return the capabilities without which a call with these arguments fails."""
-    needs = {"tools"} if kwargs.get("tools") else set()
-    wanted = kwargs.get("response_format")
-    if isinstance(wanted, type) or (
-        isinstance(wanted, dict) and wanted.get("type") not in ("text", "json_object")
-    ):
-        needs.add("json_schema")
-    return frozenset(needs)
-
-
-def output_limit(kwargs: Mapping[str, Any], default: int | None) -> int | None:
-    """Return the cut that the caller sets on the answer's tokens, if any."""
-    for key in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
-        if isinstance(kwargs.get(key), int):
-            return int(kwargs[key])
-    return default
-
-
 def both_callbacks(own: Callbacks, given: Callbacks) -> Callbacks:
     """Return the handlers of the router together with those of a call."""
     if own is None:

@@ -18,7 +18,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr
 
-from langchain_tryage.calls import RoutedCall, Setup, both_callbacks, needs_of, output_limit
+from langchain_tryage.calls import RoutedCall, Setup, both_callbacks
 from langchain_tryage.candidates import Candidates, Models, as_cards
 from langchain_tryage.entry_points import TransparentChatModel
 from langchain_tryage.inputs import request_from
@@ -42,6 +42,8 @@ from tryage import (
     UnknownModel,
     __version__,
     as_flags,
+    needs_of,
+    output_limit,
 )
 
 _SAMPLING = ("temperature", "max_tokens")
@@ -335,7 +337,7 @@ class ChatTryage(TransparentChatModel):
             prompt_flags=self.prompt_flags,
             needs=needs | needs_of(kwargs),
             only=forced,
-            max_output_tokens=output_limit({**self.model_kwargs, **kwargs}, self.max_tokens),
+            max_output_tokens=output_limit({**self._lasting(), **kwargs}),
             tool_tokens=tokens_of_tools(kwargs, setup.tools),
         )
         if self.prompt_flags:
@@ -412,6 +414,11 @@ class ChatTryage(TransparentChatModel):
             lambda model: model.get_num_tokens_from_messages(messages, tools),
             "".join(message.text for message in messages),
         )
+
+    def _lasting(self) -> dict[str, Any]:
+        """Return the arguments that the constructor was given for every call."""
+        limit = {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
+        return {**self.model_kwargs, **limit}
 
     def _stops(self) -> list[str] | None:
         return [self.stop] if isinstance(self.stop, str) else self.stop

@@ -63,7 +63,7 @@ def without_flags(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], F
     cleaned: list[BaseMessage] = []
     flags: Flags | None = None
     for message in messages:
-        if _role(message) == "user" and _turn(message, frozenset()).said_by_user:
+        if _turn(message, frozenset()).said_by_user:
             content, flags = _content_without_flags(message.content)
             if content != message.content:
                 message = message.model_copy(update={"content": content})

@@ -10,7 +10,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 from langchain_core.runnables.config import ensure_config
 
-from langchain_tryage.calls import both_callbacks, needs_of, output_limit
+from langchain_tryage.calls import both_callbacks
 from langchain_tryage.candidates import Candidates, Models
 from langchain_tryage.delegation import acall_through, call_through
 from langchain_tryage.inputs import request_from
@@ -25,6 +25,8 @@ from tryage import (
     Predictor,
     Router,
     count_tokens,
+    needs_of,
+    output_limit,
 )
 from tryage.failures import Verdict, judge, retry_after_s
 from tryage.strategies import Outcome
@@ -148,7 +150,7 @@ class TryageMiddleware(AgentMiddleware[AgentState[ResponseT], ContextT, Response
             self.router.library,
             prompt_flags=self.prompt_flags,
             needs=_needs(request),
-            max_output_tokens=output_limit(request.model_settings, None),
+            max_output_tokens=output_limit(request.model_settings),
             tool_tokens=count_tokens(str(request.tools)) if request.tools else 0,
         )
         if self.prompt_flags:

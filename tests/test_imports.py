@@ -22,7 +22,17 @@ LAYERS = (
     ("library", "data"),
     ("flags", "flag_text", "flag_context", "request", "expectations", "decision", "objective"),
     ("encoders", "predictors", "experts", "threshold"),
-    ("conversation", "router", "budget", "failures", "health", "spend", "strategies", "testing"),
+    (
+        "arguments",
+        "conversation",
+        "router",
+        "budget",
+        "failures",
+        "health",
+        "spend",
+        "strategies",
+        "testing",
+    ),
     ("training", "evaluation", "paper"),
     ("gateway", "demo", "cli"),
 )

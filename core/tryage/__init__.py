@@ -10,6 +10,7 @@ that against the caller's flags, and picks the best.
     True
 """
 
+from tryage.arguments import needs_of, output_limit
 from tryage.cards import CAPABILITIES, SECURITY_LEVELS, Capability, ModelCard, Security
 from tryage.conversation import Role, Turn, flags_in_prompt, request_of
 from tryage.data import PerformanceTable
@@ -96,6 +97,8 @@ __all__ = [
     "current_flags",
     "flags",
     "flags_in_prompt",
+    "needs_of",
+    "output_limit",
     "request_of",
     "take_from_prompt",
 ]
