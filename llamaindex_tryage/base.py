@@ -16,10 +16,9 @@ from llamaindex_tryage.calls import RoutedCall
 from llamaindex_tryage.component import Component
 from llamaindex_tryage.events import announce
 from llamaindex_tryage.messages import turns_of, without_marks
-from llamaindex_tryage.needs import needs_of, output_limit
 from llamaindex_tryage.purposes import Purpose
 from llamaindex_tryage.retrieval import Retrieval
-from tryage import Flags, flags_in_prompt, request_of
+from tryage import Flags, flags_in_prompt, needs_of, output_limit, request_of
 from tryage.strategies import (
     AsyncOpenedStream,
     OpenedStream,
@@ -46,6 +45,7 @@ class RoutingLLM(Component):
         purpose: Purpose | None,
         *,
         tools: bool = False,
+        tool_tokens: int = 0,
         prompt_flags: Flags | None = None,
         question: str | None = None,
         retrieval: Retrieval | None = None,
@@ -57,6 +57,7 @@ class RoutingLLM(Component):
             kwargs: Those of the call.
             purpose: What it is for.
             tools: Whether it gives tools, beside what `kwargs` say.
+            tool_tokens: About how many tokens these are.
             prompt_flags: Wishes read from the prompt.
             question: What the user asks, where the messages hold much beside it.
             retrieval: What was retrieved for it, where that is known.
@@ -66,10 +67,11 @@ class RoutingLLM(Component):
             flags = (flags or Flags()).merged(retrieval.flags)
         request = request_of(
             turns_of(messages),
-            needs=needs_of(kwargs, tools),
+            needs=needs_of({**kwargs, "tools": True} if tools else kwargs),
             flags=flags,
             prompt_flags=prompt_flags,
             max_output_tokens=output_limit(kwargs),
+            tool_tokens=tool_tokens,
         )
         if question and not question.isspace():
             request = replace(request, text=question)

@@ -131,7 +131,10 @@ class Candidates:
         facts, own = self.facts[card.name], self._own.get(card.name)
         if facts.context_window and (own is None or own.context_tokens is None):
             card = replace(card, context_tokens=facts.context_window)
-        if facts.calls_tools is not None:
+        # What has no method for tools cannot be given any, whatever its card says.
+        told = own is not None and own.has("tools") is not None
+        told = told and hasattr(self.llms[card.name], "chat_with_tools")
+        if facts.calls_tools is not None and not told:
             card = _with_tools(card, facts.calls_tools)
         return card
 

@@ -21,8 +21,8 @@ from pydantic import (
 from llamaindex_tryage.candidates import Candidates, named
 from llamaindex_tryage.metadata import label, metadata_of
 from llamaindex_tryage.purposes import Purpose, split_flags
-from llamaindex_tryage.serde import card_as_json, llms_from, predictor_as_json, redacted
-from tryage import Flags, ModelCard, Predictor, UsageError
+from llamaindex_tryage.serde import card_as_json, llm_from, predictor_as_json, redacted
+from tryage import Flags, ModelCard, Predictor, UsageError, as_flags
 
 _Wishes = Annotated[
     SkipValidation[Flags], PlainSerializer(Flags.as_json, return_type=dict[str, Any])
@@ -122,6 +122,12 @@ class Component(FunctionCallingLLM):
             raise _refusal(name)
         if name == "flags":
             value, self.purpose_flags = split_flags(value)
+        elif name == "purpose_flags":
+            value = {purpose: as_flags(given) for purpose, given in value.items()}
+        elif name == "llms":
+            names = list(value) if isinstance(value, Mapping) else None
+            value = list(value.values() if isinstance(value, Mapping) else value)
+            super().__setattr__("names", list(named(value, names)))
         super().__setattr__(name, value)
         if name in _ROUTING_FIELDS:
             self._forget()
@@ -129,6 +135,7 @@ class Component(FunctionCallingLLM):
     def __copy__(self) -> Self:
         copied = super().__copy__()
         copied._forget()
+        copied._lent = {}
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
@@ -147,7 +154,6 @@ class Component(FunctionCallingLLM):
     def _forget(self) -> None:
         vars(self).pop("_candidates", None)
         vars(self).pop("_own_metadata", None)
-        self._lent = {}
 
     @field_serializer("llms", mode="wrap")
     def _write_llms(self, llms: list[LLM], write: Callable[[Any], Any]) -> Any:
@@ -175,6 +181,8 @@ class Component(FunctionCallingLLM):
         """
         flags = {**data.get("flags", {}), **data.get("purpose_flags", {})}
         given = {**data, "flags": flags, **kwargs}
+        if "llms" in kwargs and "names" not in kwargs:
+            given.pop("names", None)  # they are those of other LLMs
         for name in ("class_name", "purpose_flags"):
             given.pop(name, None)
         if isinstance(given.get("predictor"), Mapping):
@@ -183,7 +191,7 @@ class Component(FunctionCallingLLM):
                 "values do not hold; load it and give it: from_dict(data, predictor=...)."
             )
         if not isinstance(given["llms"], Mapping):
-            given["llms"] = llms_from(given["llms"])
+            given["llms"] = [llm_from(described) for described in given["llms"]]
         return cls(**given)
 
 

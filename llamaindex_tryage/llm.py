@@ -36,6 +36,7 @@ from llamaindex_tryage.responses import (
 from llamaindex_tryage.spans import spared
 from llamaindex_tryage.tools import ToolRoutes
 from tryage import EmptyPrompt, Flags, ModelCard, Predictor, take_from_prompt
+from tryage.flag_text import without_marks
 
 
 @spared
@@ -276,9 +277,13 @@ class Tryage(PromptRoutes, ToolRoutes):
     ) -> tuple[str, RoutedCall]:
         if prompt is None:
             raise EmptyPrompt("complete() was given no prompt; give the text to complete.")
-        text, flags = take_from_prompt(prompt) if self.prompt_flags else (prompt, None)
+        text, flags, purpose = prompt, None, of_completion()
+        if self.prompt_flags:
+            # A step's prompt is made of many things that are not what the user says now.
+            text = without_marks(prompt)
+            flags = take_from_prompt(prompt)[1] if purpose is None else None
         asked = [ChatMessage(role="user", content=text)]
-        return text, self._route(asked, kwargs, of_completion(), prompt_flags=flags)
+        return text, self._route(asked, kwargs, purpose, prompt_flags=flags)
 
 
 def _options(formatted: bool, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -19,7 +19,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate
 
-from tryage import Flags, Turn, take_from_prompt
+from tryage import Flags, Turn, flag_text, take_from_prompt
 
 Template = TypeVar("Template", bound=BasePromptTemplate)
 
@@ -84,9 +84,12 @@ def unsigned(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
 
 def unsigned_template(prompt: Template) -> Template:
     """Return the template as a model may see it: chat engines put the conversation into it."""
-    if not isinstance(prompt, ChatPromptTemplate):
-        return prompt
-    return prompt.model_copy(update={"message_templates": unsigned(prompt.message_templates)})
+    return _changed_template(prompt, unsigned)
+
+
+def unmarked_template(prompt: Template) -> Template:
+    """Return the template with the `[Flag: ...]` marks taken out of the conversation in it."""
+    return _changed_template(prompt, without_marks)
 
 
 def turns_of(messages: Iterable[ChatMessage]) -> list[Turn]:
@@ -100,13 +103,13 @@ def turns_of(messages: Iterable[ChatMessage]) -> list[Turn]:
 
 
 def without_marks(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the messages with the `[Flag: ...]` marks taken out of what users said.
+    """Return the messages with the `[Flag: ...]` marks taken out of what users said, unread.
 
     Example:
         >>> without_marks([ChatMessage(role="user", content="[Flag: cheap] Why?")])[0].content
         'Why?'
     """
-    return [_unmarked(m) if m.role == MessageRole.USER else m for m in messages]
+    return [_unmarked(m) if _turn(m).said_by_user else m for m in messages]
 
 
 def flags_of_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], Flags | None]:
@@ -164,12 +167,21 @@ def _unmarked(message: ChatMessage) -> ChatMessage:
     """Return the message, or a copy of it where there are marks to take out."""
     blocks = [
         block.model_copy(update={"text": clean})
-        if isinstance(block, TextBlock) and (clean := take_from_prompt(block.text)[0]) != block.text
+        if isinstance(block, TextBlock)
+        and (clean := flag_text.without_marks(block.text)) != block.text
         else block
         for block in message.blocks
     ]
     unchanged = all(new is old for new, old in zip(blocks, message.blocks, strict=True))
     return message if unchanged else message.model_copy(update={"blocks": blocks})
+
+
+def _changed_template(
+    prompt: Template, changed: Callable[[list[ChatMessage]], list[ChatMessage]]
+) -> Template:
+    if not isinstance(prompt, ChatPromptTemplate):
+        return prompt
+    return prompt.model_copy(update={"message_templates": changed(prompt.message_templates)})
 
 
 def _unsigned(message: ChatMessage) -> ChatMessage:

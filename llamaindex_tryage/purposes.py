@@ -56,10 +56,11 @@ _OF_METHODS: Final[Mapping[str, Purpose]] = {
     **dict.fromkeys(("retrieve", "_retrieve", "_get_keywords"), "retrieve"),
     **dict.fromkeys(("aretrieve", "_aretrieve", "_aget_keywords"), "retrieve"),
     **dict.fromkeys(("_postprocess_nodes", "_apostprocess_nodes"), "retrieve"),
-    **dict.fromkeys(("_select", "_aselect", "generate", "agenerate"), "retrieve"),
+    **dict.fromkeys(("_select", "_aselect"), "retrieve"),
     **dict.fromkeys(("synthesize", "get_response", "get_response_from_messages"), "synthesize"),
     **dict.fromkeys(("asynthesize", "aget_response", "aget_response_from_messages"), "synthesize"),
 }
+_WRITES_QUERIES = ("QueryTransform", "QuestionGenerator")
 _CONTEXT = frozenset({"context_str", "context_msg", "context_messages"})
 _RESULTS = (MessageRole.TOOL, MessageRole.FUNCTION)
 
@@ -157,7 +158,7 @@ def _in_program() -> bool:
 
 def _of_step() -> Purpose | None:
     owner, method = _step()
-    return "retrieve" if owner.endswith("QueryTransform") else _OF_METHODS.get(method)
+    return "retrieve" if owner.endswith(_WRITES_QUERIES) else _OF_METHODS.get(method)
 
 
 def _in_chat_engine() -> bool:

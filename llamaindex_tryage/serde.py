@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from datetime import date
 from typing import Any
@@ -99,11 +99,6 @@ def llm_from(data: LLM | Mapping[str, Any]) -> LLM:
         )
     llm: LLM = cls.from_dict(dict(data))
     return llm
-
-
-def llms_from(data: Sequence[LLM | Mapping[str, Any]]) -> list[LLM]:
-    """Return the LLMs that a list describes."""
-    return [llm_from(item) for item in data]
 
 
 def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:

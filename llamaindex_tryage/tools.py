@@ -36,7 +36,7 @@ from llamaindex_tryage.responses import (
     stamped_chat,
 )
 from llamaindex_tryage.spans import spared
-from tryage import NoEligibleModel
+from tryage import NoEligibleModel, count_tokens
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
@@ -177,13 +177,9 @@ class ToolRoutes(RoutingLLM):
             AllModelsFailed: Every LLM that was tried failed; holds each cause.
         """
         call, said = self._route_tools(tools, user_msg, chat_history, kwargs, by_text_if_must=True)
-        options = {
-            **self._for_tools_by_text(kwargs),
-            "verbose": verbose,
-            "allow_parallel_tool_calls": allow_parallel_tool_calls,
-            "error_on_no_tool_call": error_on_no_tool_call,
-            "error_on_tool_error": error_on_tool_error,
-        }
+        options = self._run_options(
+            verbose, allow_parallel_tool_calls, error_on_no_tool_call, error_on_tool_error, kwargs
+        )
         outcome = self._call(
             call,
             lambda llm: llm.predict_and_call(list(tools), **fresh(said), **fresh(options)),
@@ -203,13 +199,9 @@ class ToolRoutes(RoutingLLM):
     ) -> AgentChatResponse:
         """Return what the tools answer; otherwise like `predict_and_call`."""
         call, said = self._route_tools(tools, user_msg, chat_history, kwargs, by_text_if_must=True)
-        options = {
-            **self._for_tools_by_text(kwargs),
-            "verbose": verbose,
-            "allow_parallel_tool_calls": allow_parallel_tool_calls,
-            "error_on_no_tool_call": error_on_no_tool_call,
-            "error_on_tool_error": error_on_tool_error,
-        }
+        options = self._run_options(
+            verbose, allow_parallel_tool_calls, error_on_no_tool_call, error_on_tool_error, kwargs
+        )
         outcome = await self._acall(
             call,
             lambda llm: llm.apredict_and_call(list(tools), **fresh(said), **fresh(options)),
@@ -231,10 +223,10 @@ class ToolRoutes(RoutingLLM):
             ValueError: There is no tool call, and that was asked to be an error.
         """
         llm = self._candidates.llms.get(author_of(response) or "")
-        if isinstance(llm, FunctionCallingLLM):
+        if llm is not None and hasattr(llm, "get_tool_calls_from_response"):
             if error_on_no_tool_call is None:
-                return llm.get_tool_calls_from_response(response)
-            return llm.get_tool_calls_from_response(
+                return _able(llm).get_tool_calls_from_response(response)
+            return _able(llm).get_tool_calls_from_response(
                 response, error_on_no_tool_call=error_on_no_tool_call
             )
         return _read_tool_calls(response, error_on_no_tool_call is not False)
@@ -283,20 +275,36 @@ class ToolRoutes(RoutingLLM):
         clean, flags = self._read(messages)
         wanted = not by_text_if_must or bool(self._candidates.call_tools)
         purpose = of_tools(messages, bool(tools), must=bool(kwargs.get("tool_required")))
-        call = self._route(clean, kwargs, purpose, tools=wanted, prompt_flags=flags)
+        # What they say of themselves; to write out their parameters takes longer than to decide.
+        told = sum(count_tokens(tool.metadata.description) for tool in tools)
+        call = self._route(
+            clean, kwargs, purpose, tools=wanted, tool_tokens=told, prompt_flags=flags
+        )
         if user_msg is None:
             return call, {"user_msg": None, "chat_history": unsigned(clean)}
         said = user_msg if clean[-1] is messages[-1] else clean[-1]
         return call, {"user_msg": said, "chat_history": unsigned(clean[:-1])}
 
-    def _for_tools_by_text(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments with what LlamaIndex needs to lead an LLM through tools by text."""
-        if self._candidates.call_tools:
-            return kwargs
-        return {
+    def _run_options(
+        self,
+        verbose: bool,
+        allow_parallel_tool_calls: bool,
+        error_on_no_tool_call: bool,
+        error_on_tool_error: bool,
+        kwargs: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Return the arguments, with what LlamaIndex needs to lead an LLM through tools by text."""
+        by_text = {
             "react_chat_formatter": ReActChatFormatter(),
             "output_parser": ReActOutputParser(),
+        }
+        return {
+            **({} if self._candidates.call_tools else by_text),
             **kwargs,
+            "verbose": verbose,
+            "allow_parallel_tool_calls": allow_parallel_tool_calls,
+            "error_on_no_tool_call": error_on_no_tool_call,
+            "error_on_tool_error": error_on_tool_error,
         }
 
 

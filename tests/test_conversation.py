@@ -65,3 +65,10 @@ def test_flags_are_read_from_the_last_user_message_only():
     assert flags_in_prompt(turns) == Flags(latency=0.3)
     with pytest.raises(UnknownFlag):
         flags_in_prompt([Turn("user", "[Flag: blah] a")])
+
+
+def test_a_tools_result_in_the_users_name_asks_for_no_flags():
+    turns = [Turn("user", "[Flag: cheap] Why?"), Turn("assistant", "Action: look")]
+    turns.append(Turn("user", "Observation: [Flag: smallest model] x"))
+    assert flags_in_prompt(turns) == Flags(cost=0.3)
+    assert flags_in_prompt(turns[1:]) is None

@@ -104,7 +104,19 @@ def take_from_prompt(prompt: str) -> tuple[str, Flags | None]:
     marks = [mark for mark in _IN_PROMPT.findall(prompt) if mark.strip()]
     if not marks:
         return prompt, None
-    return _IN_PROMPT.sub("", prompt), parse("; ".join(marks))
+    return without_marks(prompt), parse("; ".join(marks))
+
+
+def without_marks(text: str) -> str:
+    """Return the text without its `[Flag: ...]` marks, whatever stands in them.
+
+    For what was read before, or is not to be read: an earlier turn, a prompt made of several.
+
+    Example:
+        >>> without_marks("user: [Flag: bogus] Hi")
+        'user: Hi'
+    """
+    return _IN_PROMPT.sub("", text)
 
 
 def unknown_flag(given: str) -> UnknownFlag:

@@ -58,6 +58,12 @@ async def test_marks_in_blocks_and_in_earlier_messages_do_not_reach_a_model(way:
     assert answer.text == "a heard: And now?"
 
 
+async def test_a_tools_result_in_the_users_name_asks_for_nothing(way: Way) -> None:
+    asked, result = HumanMessage("[Flag: only b] Hi"), HumanMessage("Observation: [Flag: only c]")
+    answer = await way.invoke(abc(prompt_flags=True), [asked, ("ai", "Action: look"), result])
+    assert answer.text == "b heard: Observation: [Flag: only c]"
+
+
 @pytest.mark.parametrize(
     ("flags", "error"),
     [("cheep", UnknownFlag), ({"cots": 1}, UnknownFlag), ({"cost": -1}, InvalidFlag)],

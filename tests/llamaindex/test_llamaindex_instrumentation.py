@@ -52,6 +52,18 @@ async def test_the_routers_callbacks_may_change_from_call_to_call(make, monkeypa
     assert [len(handler.llm_token_counts) for handler in handlers] == [1, 1]
 
 
+async def test_callbacks_that_were_lent_change_after_the_flags_too(make):
+    handlers = [TokenCountingHandler(tokenizer=tokenize) for _ in range(2)]
+    llm = make(says("a"), callback_manager=CallbackManager([handlers[0]]))
+    llm.complete("Hi")
+    llm.flags = "cheap"
+    llm.callback_manager = CallbackManager([handlers[1]])
+    llm.complete("Hi")
+    assert [len(handler.llm_token_counts) for handler in handlers] == [1, 1]
+    assert llm.model_copy()._lent == {}
+    assert llm._lent
+
+
 async def test_callbacks_of_a_llm_stay_its_own(make):
     own, routers = LlamaDebugHandler(print_trace_on_end=False), TokenCountingHandler(tokenize)
     llm = says("a", callback_manager=CallbackManager([own]))

@@ -281,6 +281,20 @@ def test_fields_that_change_take_effect(make):
     assert llm.complete("Hi").text == "b: Hi"
 
 
+def test_names_follow_the_llms(make):
+    llm = Tryage(llms=[says("a"), says("b")])
+    llm.llms = [says("c")]
+    assert llm.names == ["c"]
+    assert told([llm.complete("Hi")])["model"] == "c"
+    llm.llms = {"one": says("a"), "two": says("a")}
+    assert llm.names == ["one", "two"]
+    llm.flags = "only two"
+    assert told([llm.complete("Hi")])["model"] == "two"
+    with pytest.raises(EmptyLibrary):
+        llm.llms = []
+    assert llm.names == ["one", "two"]
+
+
 async def test_the_rate_limiter_is_asked_once_for_a_call(make):
     class Limiter:
         asked = 0

@@ -133,6 +133,11 @@ def test_marks_are_taken_out_of_what_users_said_alone():
     assert messages[1].content == "[Flag: cheap] one\n2"
 
 
+def test_a_tools_result_in_the_users_name_keeps_its_marks():
+    messages = [ChatMessage("Observation: [Flag: cheap] x"), ChatMessage("[Flag: bogus] Hi")]
+    assert [m.content for m in without_marks(messages)] == ["Observation: [Flag: cheap] x", "Hi"]
+
+
 def test_flags_are_read_from_the_question_and_never_from_what_was_retrieved():
     given = {"query_str": "[Flag: cheap] Why?", "context_str": "[Flag: smallest model] x"}
     arguments, flags = flags_of_arguments(given)

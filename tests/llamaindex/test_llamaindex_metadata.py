@@ -55,6 +55,16 @@ def test_each_ability_is_there_where_any_llm_has_it():
     assert metadata.model_name == "tryage[MockLLM,MockFunctionCallingLLM,chat]"
 
 
+def test_the_callers_card_on_tools_stays_where_the_llm_has_the_methods():
+    def call_tools(llm, **card):
+        cards = [ModelCard(name="x", **card)]
+        return Tryage(llms={"x": llm}, cards=cards).metadata.is_function_calling_model
+
+    assert not call_tools(MockFunctionCallingLLM(), lacks={"tools"})
+    assert call_tools(MockFunctionCallingLLM(), context_tokens=9)
+    assert not call_tools(says("x"), capabilities={"tools"})
+
+
 def test_the_context_window_is_the_widest_that_is_known():
     def window(*llms, **settings):
         return Tryage(llms=llms, **settings).metadata.context_window

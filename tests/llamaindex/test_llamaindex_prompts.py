@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from llamaindex_tryage import Tryage
 from llamaindex_tryage.testing import FunctionLLM
 from tests.llamaindex.conftest import prefers, says
-from tryage import AllModelsFailed
+from tryage import AllModelsFailed, UsageError
 from tryage.testing import FunctionPredictor, Upstream
 
 TELL = PromptTemplate("Tell me of {topic}.")
@@ -99,6 +99,44 @@ async def test_the_next_llm_takes_over(entry, make, recorded):
 async def test_structured_output_is_the_llms_own_business(entry, make):
     assert await entry(make(fills("cat"), fills("dog")), topic="x") == "cat"
     assert await entry(make(fills("cat", error=TimeoutError()), fills("dog")), topic="x") == "dog"
+
+
+class Raising(FunctionLLM):
+    """Fills objects in a way of its own, which fails."""
+
+    def structured_predict(self, output_cls, prompt, llm_kwargs=None, **given):
+        raise self.error
+
+    async def astructured_predict(self, output_cls, prompt, llm_kwargs=None, **given):
+        raise self.error
+
+
+NO_ANIMAL = '{"legs": 4}'
+
+
+@every_object
+@pytest.mark.parametrize(
+    "bad",
+    [
+        FunctionLLM(lambda text: NO_ANIMAL, model_name="bad"),
+        FunctionLLM(lambda text: "no object", model_name="bad"),
+        Raising(str, model_name="bad", error=ValueError("Expected at least one tool call")),
+    ],
+)
+async def test_the_next_llm_takes_over_where_an_object_does_not_fit(entry, bad, make):
+    llm = make(bad, fills("cat"))
+    assert await entry(llm, topic="x") == "cat"
+    assert llm._candidates.breaker.resting() == {}
+    with pytest.raises(AllModelsFailed) as caught:
+        await entry(make(bad), topic="x")
+    assert isinstance(caught.value.exceptions[0].__cause__, ValueError)
+
+
+@every_object
+async def test_a_mistake_of_the_callers_own_is_given_back(entry, make):
+    llm = make(Raising(str, model_name="bad", error=UsageError("mine")), fills("cat"))
+    with pytest.raises(UsageError, match="mine"):
+        await entry(llm, topic="x")
 
 
 @every_object

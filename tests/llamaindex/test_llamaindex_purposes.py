@@ -23,6 +23,7 @@ from llama_index.core.response_synthesizers import ResponseMode
 from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.selectors import LLMSingleSelector, PydanticSingleSelector
 from llama_index.core.tools import FunctionTool, QueryEngineTool
+from llama_index_instrumentation import DispatcherSpanMixin, get_dispatcher
 from pydantic import BaseModel
 
 import tryage
@@ -40,6 +41,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
     pytest.mark.filterwarnings("ignore:is_running called from within a step"),
 ]
+
+dispatcher = get_dispatcher(__name__)
 
 HISTORY = [ChatMessage("Hi"), ChatMessage("Hello", role="assistant")]
 CUSTOM = PromptTemplate("Read {context_str} and say: {query_str}")
@@ -191,6 +194,28 @@ async def test_calls_that_tell_nothing_have_no_purpose(index, traced):
     assert set(called) == {"none"}
 
 
+class Poem(DispatcherSpanMixin):
+    """A step of the user's own."""
+
+    def __init__(self, llm: LLM) -> None:
+        self.llm = llm
+
+    @dispatcher.span
+    def generate(self) -> str:
+        return self.llm.complete("Write.").text
+
+
+class OwnQuestionGenerator(Poem):
+    """One that writes queries, as LlamaIndex's do."""
+
+
+def test_a_users_own_step_that_generates_has_no_purpose(traced):
+    llm, called = one_for_each()
+    Poem(llm).generate()
+    OwnQuestionGenerator(llm).generate()
+    assert called == ["none", "retrieve"]
+
+
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
@@ -280,6 +305,64 @@ async def test_flags_are_read_from_the_question_of_a_query_engine(index, make):
         assert "[Flag" not in str(answer)
 
 
+class Hearing(FunctionLLM):
+    """Notes all that it is given, templates and conversations too."""
+
+    heard: list[str] = []  # noqa: RUF012  # pydantic copies it
+
+    def _extend_messages(self, messages: Any) -> Any:
+        self.heard.extend(message.content or "" for message in messages)
+        return super()._extend_messages(messages)
+
+
+IN_TURNS = [ChatMode.CONTEXT, ChatMode.CONDENSE_QUESTION, ChatMode.CONDENSE_PLUS_CONTEXT]
+
+
+@pytest.mark.parametrize("mode", IN_TURNS)
+async def test_marks_of_earlier_turns_are_taken_out_and_not_read(mode, index, traced):
+    llms = [Hearing(lambda text: "x", model_name=name) for name in "ab"]
+    llm = Tryage(llms=llms, predictor=prefers("a", "b"), prompt_flags=True)
+
+    def engine() -> Any:
+        said = ["[Flag: cost=0.1] Hi", "[Flag: not a; cost=0.2] So?"]
+        history = [*map(ChatMessage, said), ChatMessage("Hello", role="assistant")]
+        memory = ChatMemoryBuffer.from_defaults(chat_history=history)
+        return index.as_chat_engine(chat_mode=mode, llm=llm, memory=memory)
+
+    engine().chat("Why?")
+    await engine().achat("Why?")
+    "".join(engine().stream_chat("[Flag: cost=0.3] Why?").response_gen)
+    assert llms[0].calls
+    assert not llms[1].calls
+    assert "[Flag" not in "".join([*llms[0].calls, *llms[0].heard])
+    assert any("So?" in text for text in [*llms[0].calls, *llms[0].heard])
+
+
+@pytest.mark.parametrize("mode", [ChatMode.CONTEXT, ChatMode.CONDENSE_PLUS_CONTEXT])
+async def test_the_mark_of_this_turn_counts(mode, index, traced):
+    llm = Tryage(llms=[says("a"), says("b")], predictor=prefers("a", "b"), prompt_flags=True)
+    memory = ChatMemoryBuffer.from_defaults(chat_history=[ChatMessage("[Flag: not b] Hi")])
+    engine = index.as_chat_engine(chat_mode=mode, llm=llm, memory=memory)
+    assert str(engine.chat("[Flag: not a] Why?")).startswith("b: Why?")
+
+
+async def test_a_react_agent_keeps_to_the_users_mark(traced):
+    def act(text: str) -> str:
+        if text.startswith("Observation"):
+            return "Thought: I can answer without any more tools.\nAnswer: " + text
+        return 'Thought: I need a tool.\nAction: look\nAction Input: {"at": "x"}'
+
+    def look(at: str) -> str:
+        """Look."""
+        return "[Flag: not b] found"
+
+    llms = [FunctionLLM(act, model_name=name) for name in "ab"]
+    llm = Tryage(llms=llms, predictor=prefers("a", "b"), prompt_flags=True)
+    agent = ReActAgent(tools=[FunctionTool.from_defaults(look)], llm=llm, streaming=False)
+    assert "[Flag: not b] found" in str(await run(agent, "[Flag: not a] Look"))
+    assert [len(one.calls) for one in llms] == [0, 2]
+
+
 # Flags
 
 
@@ -350,3 +433,6 @@ async def test_flags_are_set_anew_as_a_whole(make):
     assert llm.flags == Flags()
     llm.flags = {"answer": "only b"}
     assert told(await chat(llm, "Hi"))["model"] == "b"
+    llm.purpose_flags = {"answer": "not b"}
+    assert told(await chat(llm, "Hi"))["model"] == "a"
+    assert llm.purpose_flags == {"answer": Flags.parse("not b")}

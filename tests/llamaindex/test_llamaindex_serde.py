@@ -124,6 +124,13 @@ def test_a_predictor_is_described_and_asked_for_when_read_back():
     assert again.complete("Hi").text == "Hi"
 
 
+def test_other_llms_have_other_names():
+    data = router(cards=()).to_dict()
+    assert Tryage.from_dict(data, llms=[says("a")]).names == ["a"]
+    assert Tryage.from_dict(data, llms={"b": says("a")}).names == ["b"]
+    assert Tryage.from_dict(data, llms=[says("a")], names=["c"]).names == ["c"]
+
+
 def test_a_class_that_is_not_imported_is_named():
     data = router().to_dict()
     data["llms"][0]["class_name"] = "Nowhere"

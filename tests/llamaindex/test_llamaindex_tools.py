@@ -18,7 +18,7 @@ from llamaindex_tryage import Tryage
 from llamaindex_tryage.messages import author_of
 from llamaindex_tryage.testing import FunctionLLM
 from tests.llamaindex.conftest import prefers, says
-from tryage import NoEligibleModel
+from tryage import ModelCard, NoEligibleModel
 from tryage.testing import FunctionPredictor, Upstream
 
 # LlamaIndex's agents look at deprecated attributes of their own.
@@ -146,6 +146,19 @@ def test_tool_calls_of_a_foreign_response_are_read_from_its_blocks():
         llm.get_tool_calls_from_response(nothing)
 
 
+def test_tool_calls_are_read_by_any_llm_that_has_the_method():
+    class Own(FunctionLLM):
+        def chat_with_tools(self, tools, **given):
+            return self.chat(given["chat_history"])
+
+        def get_tool_calls_from_response(self, response, error_on_no_tool_call=True):
+            return [ToolSelection(tool_id="1", tool_name="own", tool_kwargs={})]
+
+    llm = router(Own(str, model_name="own"))
+    answer = llm.chat([ChatMessage("Hi")])
+    assert [call.tool_name for call in llm.get_tool_calls_from_response(answer)] == ["own"]
+
+
 async def test_predict_and_call_goes_to_a_llm_that_takes_tools():
     llm = router(says("plain"), Caller(name="a"))
     assert llm.predict_and_call([ADD], user_msg="Add 2 and 3").response == "5"
@@ -185,3 +198,22 @@ def test_prepared_arguments_are_those_of_the_first_llm_that_takes_tools():
     assert prepared["tools"] == [ADD]
     with pytest.raises(NoEligibleModel):
         router(says("plain"))._prepare_chat_with_tools([ADD], "Hi")
+
+
+@pytest.mark.parametrize("way", range(4))
+async def test_what_tools_say_of_themselves_counts_as_context(way):
+    def look(what: str) -> str:
+        return what
+
+    long = FunctionTool.from_defaults(look, description="All about everything. " * 1000)
+    llm = Tryage(
+        llms={name: Caller(name=name) for name in ("narrow", "wide")},
+        cards=[
+            ModelCard(name="narrow", context_tokens=1000, capabilities={"tools"}),
+            ModelCard(name="wide", context_tokens=100_000, capabilities={"tools"}),
+        ],
+        predictor=FunctionPredictor(lambda text, model: float(model == "narrow")),
+    )
+    chat = streams(llm)[way]
+    assert author_of((await chat(tools=[ADD], user_msg="Add 2 and 3")).message) == "narrow"
+    assert author_of((await chat(tools=[long], user_msg="Add 2 and 3")).message) == "wide"
