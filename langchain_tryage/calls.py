@@ -49,6 +49,7 @@ class Setup:
         recipients: By name, how each can take a conversation.
         defaults: By name, the arguments that stand where a call gives none.
         only: By name, the flags that leave no other model.
+        output_limit: The most tokens of an answer, where the constructor was given a limit.
         tools: What `bind_tools` was given, if it was called.
     """
 
@@ -57,6 +58,7 @@ class Setup:
     recipients: Mapping[str, Recipient]
     defaults: Mapping[str, Mapping[str, Any]]
     only: Mapping[str, Flags]
+    output_limit: int | None
     tools: BoundTools | None = None
 
 

@@ -278,6 +278,7 @@ class ChatTryage(TransparentChatModel):
             recipients={name: Recipient.of(name, model) for name, model in ready.items()},
             defaults=per_call_defaults(candidates, parameters),
             only={name: Flags(allow=frozenset({name})) for name in ready},
+            output_limit=output_limit(parameters),
         )
 
     @property
@@ -337,7 +338,7 @@ class ChatTryage(TransparentChatModel):
             prompt_flags=self.prompt_flags,
             needs=needs | needs_of(kwargs),
             only=forced,
-            max_output_tokens=output_limit({**self._lasting(), **kwargs}),
+            max_output_tokens=output_limit(kwargs) or setup.output_limit,
             tool_tokens=tokens_of_tools(kwargs, setup.tools),
         )
         if self.prompt_flags:
@@ -414,11 +415,6 @@ class ChatTryage(TransparentChatModel):
             lambda model: model.get_num_tokens_from_messages(messages, tools),
             "".join(message.text for message in messages),
         )
-
-    def _lasting(self) -> dict[str, Any]:
-        """Return the arguments that the constructor was given for every call."""
-        limit = {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
-        return {**self.model_kwargs, **limit}
 
     def _stops(self) -> list[str] | None:
         return [self.stop] if isinstance(self.stop, str) else self.stop

@@ -28,6 +28,8 @@ def needs_of(arguments: Mapping[str, Any]) -> frozenset[Capability]:
         >>> needs_of({"response_format": {"type": "json_object"}})
         frozenset()
     """
+    if not arguments:
+        return _NOTHING
     needs = _TOOLS if arguments.get("tools") else _NOTHING
     form = arguments.get("response_format")
     if form is None or (isinstance(form, Mapping) and form.get("type") in _FREE_FORMS):
@@ -42,5 +44,7 @@ def output_limit(arguments: Mapping[str, Any]) -> int | None:
         >>> output_limit({"max_completion_tokens": 100})
         100
     """
+    if not arguments:
+        return None
     limits = (arguments[name] for name in _OUTPUT_LIMITS if arguments.get(name))
     return next((limit for limit in limits if isinstance(limit, int)), None)
