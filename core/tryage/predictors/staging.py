@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +16,15 @@ def staged(directory: Path) -> Iterator[Path]:
     in it is replaced whole: none of its old files stays beside the new ones.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with staged(Path(folder)) as fresh:
         ...         _ = (fresh / "a.txt").write_text("new")
         ...     os.listdir(folder)
         ['a.txt']
     """
+    import tempfile  # with all that it loads; `import tryage` comes by here
+
     directory.mkdir(parents=True, exist_ok=True)
     # Inside the directory, since a file can only be moved at one stroke within a file system.
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=directory) as temporary:
