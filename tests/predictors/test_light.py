@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -248,3 +249,19 @@ def test_a_stack_that_cannot_be_is_an_error(table):
         get("stack")(folds=1).fit(table)
     with pytest.raises(UnknownPredictor, match="nobody"):
         get("stack")(members=("nobody",)).fit(table)
+
+
+def test_a_stack_that_cannot_be_saved_whole_leaves_the_old_one(table, tmp_path, monkeypatch):
+    make = partial(get("stack"), members=("ridge", "clusters"))
+    old = make(seed=0).fit(table)
+    old.save(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    new = make(seed=1).fit(table.rows(range(40)))
+
+    def full(directory):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(new._fitted[-1], "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        new.save(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -16,6 +16,7 @@ from tryage.errors import InvalidTable, UsageError
 from tryage.predictors.base import Predictor
 from tryage.predictors.baselines import mean_scores
 from tryage.predictors.features import folds_by_prompt, to_unit_range
+from tryage.predictors.staging import staged
 
 Array = NDArray[np.float32]
 
@@ -102,11 +103,16 @@ class StackPredictor(Predictor):
         return to_unit_range(quality)
 
     def save(self, directory: str | Path) -> Path:
-        """Write the weights, and each member in a folder of its own, and return the directory."""
-        directory = super().save(directory)
-        for name, member in zip(self.members_, self._fitted, strict=True):
-            member.save(directory / name)
-        return directory
+        """Write the weights, and each member in a folder of its own, and return the directory.
+
+        If that fails half-way, what was there before stays whole.
+        """
+        self._check_fitted()
+        with staged(Path(directory)) as fresh:
+            for name, member in zip(self.members_, self._fitted, strict=True):
+                member.save(fresh / name)
+            super().save(fresh)
+        return Path(directory)
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
