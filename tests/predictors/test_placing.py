@@ -99,11 +99,28 @@ def test_the_mean_is_that_of_what_the_model_would_score_on_the_whole_table():
     assert whole[1] != pytest.approx(anchors_only[1], abs=0.01)
 
 
+def test_beside_other_anchors_only_the_anchors_stand_as_they_are():
+    refined = refine(FORETOLD, VECTORS, SCORES)
+    rows = informative(refined, VECTORS, SPREAD, [""] * N, 100)
+    scores = np.full(100, np.nan)
+    scores[:30] = likely(2.0)[rows[:30], 0] > 0.5
+    alone = place_among(FORETOLD[rows], VECTORS, SCORES[rows], scores, START, SPREAD)
+    plain = place(refined[rows[:30]], scores[:30], START, SPREAD)
+    np.testing.assert_allclose(alone, plain, atol=1e-6)
+
+
 def test_the_next_anchor_tells_what_those_before_left_open():
     demands = np.array([[0, 0.1, 1.0, 0.0], [0, 0.1, 1.0, 0.0], [0, 0.1, 0.0, 0.9]])
     vectors, spread = np.ones((4, 3)), np.array([0.0, 1.0, 1.0, 1.0])
     chosen = informative(demands, vectors, spread, [""] * 3, 2)
     assert chosen.tolist() == [0, 2]
+
+
+def test_anchors_are_chosen_for_a_model_stranger_than_the_known_ones():
+    demands = np.array([[0, 1.0, 0.0], [0, 0.9, 0.0], [0, 0.05, 1.0]])
+    vectors, spread = np.ones((3, 3)), np.array([0.0, 1.0, 0.5])
+    # Half as far out among known models, a strength still is the greater doubt.
+    assert informative(demands, vectors, spread, [""] * 3, 2).tolist() == [2, 0]
 
 
 def test_each_domain_gives_its_share_and_no_prompt_comes_twice():
@@ -206,3 +223,52 @@ def test_a_model_better_than_all_known_is_found_so():
 def test_a_table_without_the_model(fitted, table):
     with pytest.raises(UnknownModel, match="'nobody'"):
         fitted.place(ModelCard(name="nobody"), table)
+
+
+def exam(off=0.0):
+    """Return a table, and cards of its models that state their means there, or more by `off`."""
+    table = PerformanceTable.from_scores(
+        [f"Question {i}: what is {i} times {i * i}?" for i in range(N)],
+        [f"m{i}" for i in range(KNOWN)],
+        SCORES,
+    )
+    stated = np.clip(SCORES.mean(axis=0) + off * (-1) ** np.arange(KNOWN), 0.02, 0.98)
+    cards = [
+        ModelCard(name=f"m{i}", benchmarks={"exam": float(mean)}) for i, mean in enumerate(stated)
+    ]
+    return table, Library(cards)
+
+
+@pytest.mark.parametrize("accuracy", [0.15, 0.5, 0.85, 0.93])
+def test_a_published_accuracy_becomes_the_mean_that_is_foretold(accuracy):
+    table, library = exam()
+    predictor = DefaultPredictor(steps=100).fit_tables({"exam": table}, library)
+    card = ModelCard(name="new", benchmarks={"exam": accuracy})
+    assert quality(predictor, card, table.prompts).mean() == pytest.approx(accuracy, abs=0.02)
+
+
+def test_a_benchmark_without_its_prompts_is_read_as_cards_have_it():
+    table, library = exam()
+    cards = DefaultPredictor(steps=10).fit_tables({"other": table}, library).prior_["readings"]
+    prompts = DefaultPredictor(steps=10).fit_tables({"exam": table}, library).prior_["readings"]
+    assert prompts["exam"] != cards["exam"]
+    assert prompts["exam"][2] < cards["exam"][2]
+
+
+def test_cards_that_are_off_the_table_are_believed_less():
+    noise = {}
+    for off in (0.0, 0.1):
+        table, library = exam(off)
+        predictor = DefaultPredictor(steps=10).fit_tables({"exam": table}, library)
+        noise[off] = predictor.prior_["readings"]["exam"][2]
+    assert noise[0.0] < 0.07
+    assert noise[0.1] > 3 * noise[0.0]
+
+
+def test_a_model_without_any_score_in_the_table_says_nothing_of_its_card():
+    table, library = exam()
+    unseen = SCORES.copy()
+    unseen[:, 3] = np.nan
+    table = PerformanceTable.from_scores(table.prompts, table.models, unseen)
+    predictor = DefaultPredictor(steps=10).fit_tables({"exam": table}, library)
+    assert np.isfinite(predictor.prior_["readings"]["exam"]).all()

@@ -95,7 +95,7 @@ def fit_prior(
     Args:
         cards: n_cards cards; at least one.
         evidence: By table: the mean score in [0, 1] of cards, by their number. A table is one more
-            benchmark here, but no card will state it, so that it is left out of the prior.
+            benchmark here, but left out of the prior; see `placing.read_through`.
 
     Returns:
         The prior, and float64 (n_cards,): abilities given cards and tables together.

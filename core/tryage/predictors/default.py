@@ -22,7 +22,7 @@ from tryage.predictors.demand import DISCRIMINATION, EASE, Abilities, DemandHead
 from tryage.predictors.demand_fit import fit_head
 from tryage.predictors.lessons import Anchors, gather
 from tryage.predictors.network import Recipe
-from tryage.predictors.placing import informative, place_among, refine
+from tryage.predictors.placing import informative, place_among, read_through, refine
 from tryage.predictors.staging import staged
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -93,7 +93,8 @@ class DefaultPredictor(Predictor):
 
         Args:
             tables: By name. A model is the same in two tables if the library finds one card for
-                both names, or if the names are equal.
+                both names, or if the names are equal. A table that bears the name of a benchmark
+                on cards tells what an accuracy there speaks for.
             library: What the cards say of the models, and of others beside them.
             anchors: Prompts with a prior in place of measurements.
             encoder: Text to vectors; the bundled one if absent.
@@ -102,7 +103,6 @@ class DefaultPredictor(Predictor):
         self._source: DefaultPredictor = self
         material = gather(tables, library, anchors, self._encoder)
         self.models_, self.known_ = material.models, material.known
-        self.prior_ = material.prior.to_json()
         recipe = Recipe(
             members=self.members,
             hidden=self.hidden,
@@ -112,6 +112,9 @@ class DefaultPredictor(Predictor):
         )
         head, vectors = fit_head(material, recipe, self.rank)
         self._learn(head, Abilities.of(vectors))
+        known = vectors.astype(np.float64)
+        prior = read_through(material.prior, tables, library, known, self.demands)
+        self.prior_ = prior.to_json()
         return self
 
     def predict(self, prompts: Sequence[str]) -> Array:

@@ -1,4 +1,4 @@
-"""Where a new model stands among the known ones, from its scores on a few prompts.
+"""Where a new model stands among the known ones, from a few scores or a published mean.
 
 An item response model (Birnbaum, 1968) read in both directions. The scores of known models tell how
 hard each prompt really is and how much ability tells on it, which its text only hints at; prompts
@@ -9,22 +9,33 @@ Experiments*, 1972; for evaluation, Polo et al., *tinyBenchmarks*, 2024), each d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tryage.predictors.ability import place
+from tryage.data.table import PerformanceTable
+from tryage.library import Library
+from tryage.predictors.ability import CardPrior, log_odds, place
 from tryage.predictors.demand import DISCRIMINATION, EASE
 
 Array = NDArray[np.float64]
 
 # How far a prompt's ease and discrimination lie from what its text foretells, chosen by the
-# log loss of models held out of the training rows of two tables.
-_EASE_SD, _DISCRIMINATION_SD = 1.5, 1.0
+# log loss of models held out of the training rows of two tables, the best models among them: a
+# larger spread for discrimination takes luck for steepness and rates such models too low.
+_EASE_SD, _DISCRIMINATION_SD = 1.5, 0.8
+# Anchors are chosen for a model whose strengths lie this many times as far out as those of known
+# ones: most new models need only their general ability found, but the strange ones cost most.
+_STRANGE = 3.0
 _LEAST = 0.05
 _FREE = 10.0
 _GRID = 15
+# A published accuracy is off a table's mean by this much, in log-odds, as if seen on two cards.
+_GAP, _GAP_CARDS = 0.15, 2
+_PROMPTS = 2000
+_WHOLE = 400
 
 
 def refine(demands: Array, vectors: Array, scores: Array) -> Array:
@@ -81,10 +92,11 @@ def place_among(
     refined = refine(demands, vectors, others)
     ability = place(refined[measured], scores[measured], start, spread)
     rest = ~np.isnan(others).all(axis=1) & ~measured if others.shape[1] else ~measured & False
-    if not (measured.any() and rest.any()):
+    if not measured.any() or rest.sum() < _WHOLE:
         return ability
     # What will be routed is known by its text only. So that the new model's mean comes out right
     # there, its general ability is fitted once more, to what it would score on the whole table.
+    # A short table holds little but anchors, chosen to be steeper than their text foretells.
     whole = rest | measured
     likely = _sigmoid(refined[whole] @ ability)
     general = np.where(np.arange(len(start)) == DISCRIMINATION, _FREE, 0.0)
@@ -110,7 +122,8 @@ def informative(
     x = demands[:, free]
     expected = _sigmoid(demands @ _conceivable(vectors))
     information = (expected * (1 - expected)).mean(axis=1)
-    covariance = np.diag(spread[free] ** 2)
+    strange = np.where(np.arange(len(spread)) > DISCRIMINATION, _STRANGE, 1.0) * spread
+    covariance = np.diag(strange[free] ** 2)
     _, domain, counts = np.unique(np.array(domains), return_inverse=True, return_counts=True)
     taken = np.zeros(len(counts))
     left = np.ones(len(x), dtype=bool)
@@ -127,6 +140,45 @@ def informative(
         total = 1 + information[best] * (x[best] @ learned)
         covariance -= np.outer(learned, learned) * (information[best] / total)
     return np.array(chosen, dtype=np.intp)
+
+
+def read_through(
+    prior: CardPrior,
+    tables: Mapping[str, PerformanceTable],
+    library: Library,
+    vectors: Array,
+    demands: Callable[[Sequence[str]], Array],
+) -> CardPrior:
+    """Return the prior that reads a benchmark through its prompts, where a table holds them.
+
+    The ability that a published accuracy speaks for is then the one at which the predictor
+    foretells just this mean over the table. The noise is how far known models' cards are off
+    their means.
+
+    Args:
+        prior: As fitted to cards.
+        tables: By name; one that bears the name of a benchmark holds its prompts.
+        library: The cards of the models in the tables.
+        vectors: (n_demands, n_models), the abilities of known models.
+        demands: From prompts to what they demand, (n_prompts, n_demands).
+    """
+    readings = dict(prior.readings)
+    for name in sorted(readings.keys() & tables.keys()):
+        table = tables[name]
+        some = np.linspace(0, len(table) - 1, min(len(table), _PROMPTS)).astype(int)
+        able = _conceivable(vectors)
+        means = _sigmoid(demands([table.prompts[row] for row in some]) @ able).mean(axis=0)
+        slope, level = np.polyfit(able[DISCRIMINATION], [log_odds(mean) for mean in means], 1)
+        gaps = [
+            log_odds(library.find(model).benchmarks[name]) - log_odds(float(np.nanmean(scores)))
+            for model, scores in zip(table.models, table.scores.T, strict=True)
+            if model in library and name in library.find(model).benchmarks
+            if not np.isnan(scores).all()
+        ]
+        off2 = sum(gap**2 for gap in gaps) + _GAP_CARDS * _GAP**2
+        noise = (off2 / (len(gaps) + _GAP_CARDS)) ** 0.5
+        readings[name] = (float(level), float(slope), float(noise))
+    return dataclasses.replace(prior, readings=readings)
 
 
 def _conceivable(vectors: Array) -> Array:
