@@ -23,12 +23,7 @@ from tryage.data import question_of, split_by_prompt
 from tryage.evaluation.contenders import BASELINES, predict_as
 from tryage.evaluation.measures import apgr, bootstrap_interval, cpt, routed_scores
 from tryage.predictors.default import DefaultPredictor
-from tryage.training.artifact import (
-    LEARNED_RANK,
-    STEPS,
-    read_anchors,
-    read_tables,
-)
+from tryage.training.artifact import read_anchors, read_tables
 
 SEEDS = (0, 1, 2)
 MANY = ("mmlu_pro", "openllm_lb_v2", "reasoning_gym_easy", "zeroeval", "llmrouter9")
@@ -266,7 +261,7 @@ def _train_elsewhere(
     }
     anchors = read_anchors() if prior else []
     others = {name: table for name, table in others.items() if len(table)}
-    predictor = DefaultPredictor(steps=STEPS, learned_rank=LEARNED_RANK)
+    predictor = DefaultPredictor()
     return predictor.fit_tables(others, library_without(MEASURED), anchors)
 
 

@@ -90,10 +90,10 @@ def test_several_tables_are_learned_together(folder, tmp_path):
 
 def test_the_default_predictor_learns_from_tables_of_other_models(folder, tmp_path):
     tables = [folder / "rest.jsonl", folder / "two.jsonl"]
-    few = ["--set", "steps=5", "--set", "members=1"]
+    few = ["--set", "rank=3"]
     done = tryage("train", "--table", *tables, *few, "--out", tmp_path / "new")
     assert done.returncode == 0, done.stderr
-    assert predictors.load(tmp_path / "new").steps == 5
+    assert predictors.load(tmp_path / "new").rank == 3
     done = tryage("train", "--table", *tables, "--predictor", "knn", "--out", tmp_path / "other")
     assert done.returncode == 2
     assert "rest and two have different models (giant, thinker)" in done.stderr

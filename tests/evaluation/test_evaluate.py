@@ -219,7 +219,7 @@ def test_models_that_were_not_learned_are_never_chosen_and_named(table):
         float(split.test.only(["thinker"]).scores.mean()), abs=0.06
     )
     assert found.baselines["oracle"].quality > found.predictor.quality
-    placed = judged(get("default")(steps=5, members=1), split.train, split.test)
+    placed = judged(get("default")(), split.train, split.test)
     assert placed.unknown == ()
 
 
@@ -279,7 +279,7 @@ def test_it_is_plain_json_and_the_same_for_the_same_seed(split, evaluation):
             del measures["seconds_per_1k"]
     assert plain == again
     assert set(plain["curves"]) == {"predictor", *NAMES}
-    assert {len(c["quality"]) for c in plain["curves"].values()} == {50}
+    assert {len(c["quality"]) for c in plain["curves"].values()} == {63}
     assert plain["curves"]["predictor"]["cost_usd"][-1] == pytest.approx(0.001)
 
 

@@ -27,7 +27,7 @@ def bound(*cards: ModelCard) -> DefaultPredictor:
 
 @pytest.fixture(scope="module")
 def fitted(table):
-    return DefaultPredictor(steps=200).fit(table)
+    return DefaultPredictor().fit(table)
 
 
 def test_what_ships_is_at_most_twelve_megabytes():
@@ -136,7 +136,7 @@ def test_fit_takes_few_models_one_prompt_and_gaps(n_models):
         scores = np.full((len(prompts), n_models), 0.5)
         scores[-1, 0] = np.nan if len(prompts) > 1 else 1.0
         table = PerformanceTable.from_scores(prompts, models, scores)
-        quality = DefaultPredictor(steps=20).fit(table).predict(["one", "new"])
+        quality = DefaultPredictor().fit(table).predict(["one", "new"])
         assert np.isfinite(quality).all()
 
 
@@ -170,7 +170,7 @@ def test_several_tables_are_joined_by_the_library(table):
     library = Library([ModelCard(name="big", aliases=("giant", "GIANT-v2"))])
     other = PerformanceTable.from_scores(["q1", "q2"], ["GIANT-v2", "third"], [[1, 0], [0.5, 0.2]])
     anchors = [Anchors("easy", ease=3, slope=0.1, prompts=["hi", "hello"])]
-    predictor = DefaultPredictor(steps=50).fit_tables({"a": table, "b": other}, library, anchors)
+    predictor = DefaultPredictor().fit_tables({"a": table, "b": other}, library, anchors)
     assert predictor.models == ("tiny", "coder", "thinker", "big", "third")
     assert predictor.for_library(library).predict(["hi"]).shape == (1, 1)
 
@@ -178,9 +178,9 @@ def test_several_tables_are_joined_by_the_library(table):
 def test_two_columns_of_one_card_stay_two_models():
     library = Library([ModelCard(name="m", aliases=("m@here", "m@there"))])
     table = PerformanceTable.from_scores(["p", "q"], ["m@here", "m@there"], [[1, 0], [1, 0]])
-    one = DefaultPredictor(steps=20).fit_tables({"t": table}, library)
+    one = DefaultPredictor().fit_tables({"t": table}, library)
     assert one.models == ("m@here", "m@there")
-    two = DefaultPredictor(steps=20).fit_tables({"t": table, "u": table}, library)
+    two = DefaultPredictor().fit_tables({"t": table, "u": table}, library)
     assert len(set(two.models)) == len(two.models) == 2
 
 

@@ -140,7 +140,7 @@ def test_the_first_anchor_tells_models_apart():
 
 @pytest.fixture(scope="module")
 def fitted(table):
-    return DefaultPredictor(steps=200).fit(table.only(["tiny", "coder", "thinker"]))
+    return DefaultPredictor().fit(table.only(["tiny", "coder", "thinker"]))
 
 
 def new(table, rows, beside=True):
@@ -184,7 +184,7 @@ def test_few_scores_place_a_model_about_where_all_would(fitted, table):
 
 
 def test_placed_by_all_scores_is_about_learned_with_them(fitted, table):
-    learned = DefaultPredictor(steps=200).fit(table)
+    learned = DefaultPredictor().fit(table)
     card = ModelCard(name="giant")
     placed = quality(fitted.place(card, table), card, table.prompts)
     fit = quality(learned, card, table.prompts)
@@ -205,7 +205,7 @@ def test_a_model_better_than_all_known_is_found_so():
         [f"m{i}" for i in range(KNOWN)],
         SCORES,
     )
-    predictor = DefaultPredictor(steps=100).fit(table)
+    predictor = DefaultPredictor().fit(table)
     best = likely(3.5)[:, 0] > np.random.default_rng(5).random(N)
     chosen = set(predictor.informative(table, 30).prompt_ids)
     scores = np.where([i in chosen for i in table.prompt_ids], best, np.nan)
@@ -242,15 +242,15 @@ def exam(off=0.0):
 @pytest.mark.parametrize("accuracy", [0.15, 0.5, 0.85, 0.93])
 def test_a_published_accuracy_becomes_the_mean_that_is_foretold(accuracy):
     table, library = exam()
-    predictor = DefaultPredictor(steps=100).fit_tables({"exam": table}, library)
+    predictor = DefaultPredictor().fit_tables({"exam": table}, library)
     card = ModelCard(name="new", benchmarks={"exam": accuracy})
     assert quality(predictor, card, table.prompts).mean() == pytest.approx(accuracy, abs=0.02)
 
 
 def test_a_benchmark_without_its_prompts_is_read_as_cards_have_it():
     table, library = exam()
-    cards = DefaultPredictor(steps=10).fit_tables({"other": table}, library).prior_["readings"]
-    prompts = DefaultPredictor(steps=10).fit_tables({"exam": table}, library).prior_["readings"]
+    cards = DefaultPredictor().fit_tables({"other": table}, library).prior_["readings"]
+    prompts = DefaultPredictor().fit_tables({"exam": table}, library).prior_["readings"]
     assert prompts["exam"] != cards["exam"]
     assert prompts["exam"][2] < cards["exam"][2]
 
@@ -259,7 +259,7 @@ def test_cards_that_are_off_the_table_are_believed_less():
     noise = {}
     for off in (0.0, 0.1):
         table, library = exam(off)
-        predictor = DefaultPredictor(steps=10).fit_tables({"exam": table}, library)
+        predictor = DefaultPredictor().fit_tables({"exam": table}, library)
         noise[off] = predictor.prior_["readings"]["exam"][2]
     assert noise[0.0] < 0.07
     assert noise[0.1] > 3 * noise[0.0]
@@ -270,5 +270,5 @@ def test_a_model_without_any_score_in_the_table_says_nothing_of_its_card():
     unseen = SCORES.copy()
     unseen[:, 3] = np.nan
     table = PerformanceTable.from_scores(table.prompts, table.models, unseen)
-    predictor = DefaultPredictor(steps=10).fit_tables({"exam": table}, library)
+    predictor = DefaultPredictor().fit_tables({"exam": table}, library)
     assert np.isfinite(predictor.prior_["readings"]["exam"]).all()

@@ -38,10 +38,10 @@ def test_a_predictor_that_cannot_be_saved_leaves_the_old_one_whole(table, tmp_pa
 
 def test_so_does_the_default_predictor_with_its_encoder(table, tmp_path):
     default = predictors.get("default")
-    directory = default(steps=2, members=1).fit(table.rows(range(5))).save(tmp_path / "saved")
+    directory = default(rank=2).fit(table.rows(range(5))).save(tmp_path / "saved")
     before = files(directory)
     weights = max(len(data) for path, data in before.items() if len(path.parts) == 1)
-    new = default(steps=2, members=1).fit(table)
+    new = default(rank=2).fit(table)
     # Room for the weights, but not for the encoder beside them.
     with disc_of(weights + 100_000), pytest.raises(OSError, match="too large"):
         new.save(directory)

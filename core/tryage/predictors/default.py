@@ -21,7 +21,6 @@ from tryage.predictors.base import Predictor
 from tryage.predictors.demand import DISCRIMINATION, EASE, Abilities, DemandHead, quality
 from tryage.predictors.demand_fit import fit_head
 from tryage.predictors.lessons import Anchors, gather
-from tryage.predictors.network import Recipe
 from tryage.predictors.placing import informative, place_among, read_through, refine
 from tryage.predictors.staging import staged
 
@@ -43,11 +42,7 @@ class DefaultPredictor(Predictor):
     answers for every library as it is; `fit` trains on a table of your own.
 
     Attributes:
-        members: Networks that are averaged.
-        hidden: Width of each.
         rank: Most particular strengths of a model, beyond its general ability, that are kept.
-        learned_rank: Those that each network learns; tables of many kinds need more.
-        steps: Most training steps, with 256 prompts each; small tables take fewer.
         seed: The same seed and table give the same predictor.
 
     Example:
@@ -58,11 +53,7 @@ class DefaultPredictor(Predictor):
     """
 
     name: ClassVar[str] = "default"
-    members: int = 2
-    hidden: int = 128
     rank: int = 40
-    learned_rank: int = 8
-    steps: int = 1500
     seed: int = 0
 
     @classmethod
@@ -103,14 +94,7 @@ class DefaultPredictor(Predictor):
         self._source: DefaultPredictor = self
         material = gather(tables, library, anchors, self._encoder)
         self.models_, self.known_ = material.models, material.known
-        recipe = Recipe(
-            members=self.members,
-            hidden=self.hidden,
-            rank=self.learned_rank,
-            steps=self.steps,
-            seed=self.seed,
-        )
-        head, vectors = fit_head(material, recipe, self.rank)
+        head, vectors = fit_head(material, self.rank, self.seed)
         self._learn(head, Abilities.of(vectors))
         known = vectors.astype(np.float64)
         prior = read_through(material.prior, tables, library, known, self.demands)
@@ -212,7 +196,7 @@ class DefaultPredictor(Predictor):
     def demands(self, prompts: Sequence[str]) -> NDArray[np.float64]:
         """Return what prompts demand of models, float64 (n_prompts, n_demands)."""
         self._check_fitted()
-        rows = np.zeros((len(prompts), self._head.linear.shape[1]))
+        rows = np.zeros((len(prompts), len(self._head.bias)))
         for row, prompt in zip(rows, prompts, strict=True):
             row[:] = self._head.demands(self._head.features(self._encoder, prompt))
         return rows

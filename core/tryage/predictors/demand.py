@@ -26,53 +26,74 @@ EASE, DISCRIMINATION = 0, 1
 LEAST_DISCRIMINATION = 0.05
 """More ability never lowers the predicted quality of a model that is known by its card only."""
 
+MOST_TRUST = 0.9
+"""How much of what sets an ordinary prompt apart counts; what is learned of it is never sure."""
+
+_APART = slice(EASE + 1, None)
+
 _FEW = 500
 _HALF = np.float32(0.5)
 
 
 @dataclass(frozen=True, eq=False)
 class DemandHead:
-    """A small network from a prompt's features to its demands.
+    """From a prompt's features to its demands, straight and through the domains it may be of.
 
-    One hidden layer, wide because several networks stand side by side in it; from it, demands
-    directly, and through the guessed domain; and a linear path past it.
+    Where no domain is near, the prompt is a stranger: as easy as it reads, but beyond that it
+    demands what prompts usually do. A little of the usual is mixed in everywhere, since what sets
+    prompts apart is learned with doubt.
 
     Attributes:
         form_low: (n_form,), form features are raised to these,
         form_high: and cut off at these: a strange prompt is not an extreme one.
-        hidden: (n_features, n_hidden), with `hidden_bias` (n_hidden,).
-        outputs: (n_hidden, n_demands + n_domains): demands, then log-odds of domains, with
-            `outputs_bias` likewise.
+        reading: (n_features, n_demands + 2 n_domains): straight to demands, to log-odds of the
+            domains, and to closeness to each domain's centre.
+        bias: (n_demands,).
+        guess_bias: (n_domains,).
         domains: (n_domains, n_demands), the demands of each domain.
-        linear: (n_features, n_demands).
+        usual: (n_demands,), what prompts usually demand.
+        closeness: (2,), how near a centre a prompt is that counts as a stranger, and one that
+            counts as ordinary.
     """
 
     form_low: Array
     form_high: Array
-    hidden: Array
-    hidden_bias: Array
-    outputs: Array
-    outputs_bias: Array
+    reading: Array
+    bias: Array
+    guess_bias: Array
     domains: Array
-    linear: Array
+    usual: Array
+    closeness: Array
 
     def demands(self, features: Array) -> Array:
         """Return the demands of one prompt, float32 (n_demands,), from its features."""
-        hidden = features.dot(self.hidden)
-        hidden += self.hidden_bias
-        np.maximum(hidden, 0, out=hidden)
-        outputs = hidden.dot(self.outputs)
-        outputs += self.outputs_bias
-        n = self.linear.shape[1]
-        demands: Array = outputs[:n]
-        domains = outputs[n:]
+        n, n_domains = len(self.bias), len(self.guess_bias)
+        read = features.dot(self.reading)
+        demands: Array = read[:n]
+        domains = read[n : n + n_domains]
+        domains += self.guess_bias
         domains -= domains[domains.argmax()]
         np.exp(domains, out=domains)
         domains /= np.add.reduce(domains)
         demands += domains.dot(self.domains)
-        demands += features.dot(self.linear)
+        demands += self.bias
+        apart, usual = demands[_APART], self.usual[_APART]
+        apart -= usual
+        apart *= self._trust(float(np.maximum.reduce(read[n + n_domains :])))
+        apart += usual
         demands[DISCRIMINATION] = max(demands[DISCRIMINATION], LEAST_DISCRIMINATION)
         return demands
+
+    def _trust(self, nearest: float) -> np.float32:
+        """Return how much of what sets a prompt apart counts, in [0, MOST_TRUST]."""
+        stranger, ordinary = self._bounds
+        share = (nearest - stranger) / (ordinary - stranger)
+        return np.float32(MOST_TRUST * min(max(share, 0.0), 1.0))
+
+    @cached_property
+    def _bounds(self) -> tuple[float, float]:
+        stranger, ordinary = self.closeness.tolist()
+        return stranger, ordinary
 
     def features(self, encoder: StaticEncoder, text: str) -> Array:
         """Return the features of one text, float32 (n_features,): its vector, then its form."""

@@ -1,78 +1,171 @@
-"""How the halves of the default predictor are put together from what was learned."""
+"""How the halves of the default predictor are learned."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tryage.predictors.ability import log_odds
-from tryage.predictors.demand import DemandHead
+from tryage.predictors.demand import DemandHead, sigmoid
+from tryage.predictors.guess import learn_guess, softmax
 from tryage.predictors.lessons import Lessons
-from tryage.predictors.network import Recipe, softmax, train
 
 Array = NDArray[np.float32]
+Ints = NDArray[np.intp]
+
+_FOLDS = 3
+_SHRINKAGE = 5.0  # prompts' worth of the overall mean in a domain's mean
+_PENALTIES = 10.0 ** np.arange(0.5, 4.1, 0.5)
+_MODESTY = 0.03  # weight of a prompt on which a model was not measured: there nothing departs
+_BIAS = np.float32(4)  # in place of a 1, so that the penalty hardly touches the bias
+_LEAST_SLOPE = 0.02
+# Closeness to the nearest domain below which a prompt is strange, and above which it is ordinary,
+# as shares of the training prompts.
+_STRANGE, _ORDINARY = 0.02, 0.2
+# However alike the training prompts are: a cosine that is ordinary, and how far off strangers begin.
+_CLOSE, _APART = 0.95, 0.1
 
 
-# What each of the three paths to log-odds counts in their mean: through the hidden layer, through
-# the domain, straight.
-_SHARE = np.float32(1 / 3)
-
-
-def fit_head(lessons: Lessons, recipe: Recipe, rank: int) -> tuple[DemandHead, Array]:
+def fit_head(lessons: Lessons, rank: int, seed: int) -> tuple[DemandHead, Array]:
     """Return the prompt's half and the models' half of the predictor.
 
-    Three paths learn apart, each from features to log-odds of every model: networks with a hidden
-    layer, the mean scores of the guessed domain, and a linear map. Their mean is better than any
-    of them, and keeps the form of demands times abilities.
+    Two steps, each in log-odds of every model: the mean scores of the domains that a prompt may be
+    of, weighed by how likely each is; then a straight line from the prompt's features to what
+    these means leave, learned where the guess had not seen the prompt.
 
     Args:
         lessons: What to learn from.
-        recipe: How.
         rank: Most particular strengths that are kept.
+        seed: The same seed gives the same head.
 
     Returns:
         The head, and abilities, float32 (2 + at most `rank`, n_models).
     """
-    nets = [train(lessons, recipe, recipe.seed + i, linear=False) for i in range(recipe.members)]
-    straight, straight_base = _to_models(lessons, train(lessons, recipe, recipe.seed, linear=True))
-    outward = [_to_models(lessons, net) for net in nets]
-    hidden = np.concatenate([net["hidden"] for net in nets], axis=1)
-    bias = np.concatenate([net["bias"] for net in nets])
-    deep = np.concatenate([weights for weights, _ in outward]) * (_SHARE / recipe.members)
-    base = np.mean([b for _, b in outward], axis=0, dtype=np.float32) + straight_base
-    base = (base * _SHARE).astype(np.float32)
-    straight = straight * _SHARE
-    guess = np.concatenate([net["domain"] for net in nets]) / np.float32(recipe.members)
-    guess_bias = np.sum([net["domain_bias"] for net in nets], axis=0) / np.float32(recipe.members)
-    domains: Array = _domain_log_odds(lessons, recipe.shrinkage) * _SHARE
-
-    features = lessons.features
-    active = np.maximum(features.values @ hidden + bias, 0)
-    guessed = softmax(active @ guess + guess_bias)
-    odds = active @ deep + guessed @ domains + features.values @ straight + base
+    x, features = lessons.features.values, lessons.features
+    domains = _domain_log_odds(lessons)
+    fold = np.random.default_rng(seed).permutation(len(x)) % min(_FOLDS, len(x))
+    guess = learn_guess(x, lessons.domains, lessons.n_domains, seed)
+    unseen = _guessed_unseen(lessons, guess, fold, seed) @ domains
+    line = _learn_line(x, lessons.scores, unseen, fold)
+    guessed = softmax(x @ guess[0] + guess[1]) @ domains
+    odds = guessed + _along(x, line)
     abilities, to_demands = _cut(odds, lessons.ability, rank)
 
-    hidden, bias = features.raw(hidden, bias)
-    demand_bias = (base @ to_demands).astype(np.float32)
-    linear, demand_bias = features.raw(straight @ to_demands, demand_bias)
+    usual = sigmoid(odds.copy()).mean(axis=0)
+    guess_weights, guess_bias = features.raw(*guess)
+    linear, bias = features.raw(line[:-1] @ to_demands, (line[-1] * _BIAS) @ to_demands)
+    centres, closeness = _centres(lessons)
+    strange, ordinary = np.quantile(closeness, [_STRANGE, _ORDINARY])
+    ordinary = min(ordinary, _CLOSE)
+    strange = min(strange, ordinary - _APART)
+    n_form = len(features.low)
     head = DemandHead(
         form_low=features.low,
         form_high=features.high,
-        hidden=hidden,
-        hidden_bias=bias,
-        outputs=np.concatenate([deep @ to_demands, guess], axis=1),
-        outputs_bias=np.concatenate([demand_bias, guess_bias]),
+        reading=np.concatenate(
+            [linear, guess_weights, np.pad(centres.T, ((0, n_form), (0, 0)))], axis=1
+        ),
+        bias=bias.astype(np.float32),
+        guess_bias=guess_bias.astype(np.float32),
         domains=domains @ to_demands,
-        linear=linear,
+        usual=(np.log(usual) - np.log1p(-usual)) @ to_demands,
+        closeness=np.array([strange, ordinary], dtype=np.float32),
     )
     return head, abilities
 
 
-def _to_models(lessons: Lessons, network: dict[str, Array]) -> tuple[Array, Array]:
-    """Return a network's last layer as weights (n_inner, n_models) and bias (n_models,)."""
-    both = np.stack([np.ones_like(lessons.ability), lessons.ability])
-    abilities = np.concatenate([both, network["strength"].T])
-    return network["out"] @ abilities, network["out_bias"] @ abilities
+def _guessed_unseen(lessons: Lessons, guess: tuple[Array, Array], fold: Ints, seed: int) -> Array:
+    """Return each prompt's shares of the domains, guessed without having seen the prompt."""
+    x = lessons.features.values
+    shares = softmax(x @ guess[0] + guess[1])
+    if fold.max() == 0:  # a single prompt
+        return shares
+    for number in np.unique(fold):
+        rest, left_out = fold != number, fold == number
+        weights, bias = learn_guess(x[rest], lessons.domains[rest], lessons.n_domains, seed)
+        shares[left_out] = softmax(x[left_out] @ weights + bias)
+    return shares
+
+
+@dataclass(frozen=True, eq=False)
+class _Normal:
+    """The normal equations of one model's line: one step of Newton's from a given place.
+
+    Attributes:
+        gram: (n_features + 1, n_features + 1).
+        towards: (n_features + 1,).
+    """
+
+    gram: Array
+    towards: Array
+
+    def solve(self, penalty: float) -> Array:
+        """Return the line under a penalty, (n_features + 1,)."""
+        gram = self.gram.copy()
+        gram[np.diag_indices(len(gram))] += np.float32(penalty)
+        line: Array = np.linalg.solve(gram, self.towards)
+        return line
+
+
+def _learn_line(x: Array, scores: Array, start: Array, fold: Ints) -> Array:
+    """Return each model's line from features to log-odds beyond `start`, and last its bias.
+
+    Logistic ridge regression; the penalty is the one under which a third of the prompts, left out,
+    are foretold best, the same for all models.
+    """
+    rest, left_out = fold != 0, fold == 0
+    if rest.any():
+        equations = _equations(x[rest], scores[rest], start[rest])
+        losses = [
+            _loss(start[left_out] + _along(x[left_out], _solve(equations, p)), scores[left_out])
+            for p in _PENALTIES.tolist()
+        ]
+        penalty = float(_PENALTIES[int(np.argmin(losses))])
+    else:
+        penalty = float(_PENALTIES[-1])
+    return _solve(_equations(x, scores, start), penalty)
+
+
+def _solve(equations: list[_Normal], penalty: float) -> Array:
+    return np.stack([normal.solve(penalty) for normal in equations], axis=1)
+
+
+def _along(x: Array, line: Array) -> Array:
+    values: Array = x @ line[:-1] + line[-1] * _BIAS
+    return values
+
+
+def _equations(x: Array, scores: Array, start: Array) -> list[_Normal]:
+    x = np.concatenate([x, np.full((len(x), 1), _BIAS)], axis=1)
+    found = []
+    for column in range(scores.shape[1]):
+        seen = ~np.isnan(scores[:, column])
+        p = sigmoid(start[:, column].copy())
+        weights = np.maximum(p * (1 - p), _LEAST_SLOPE) * np.where(seen, 1, _MODESTY)
+        error = np.where(seen, scores[:, column] - p, 0).astype(np.float32)
+        gram = (x * weights[:, None].astype(np.float32)).T @ x
+        found.append(_Normal(gram, x.T @ error))
+    return found
+
+
+def _loss(odds: Array, scores: Array) -> float:
+    """Return the mean cross-entropy of measured cells."""
+    seen = ~np.isnan(scores)
+    losses = np.logaddexp(0, odds) - np.where(seen, scores, 0) * odds
+    return float(losses[seen].mean()) if seen.any() else 0.0
+
+
+def _centres(lessons: Lessons) -> tuple[Array, Array]:
+    """Return the domains' centres as unit vectors, and each prompt's closeness to the nearest."""
+    n = lessons.features.values.shape[1] - len(lessons.features.low)
+    vectors = lessons.features.values[:, :n]
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    centres = np.zeros((lessons.n_domains, n), dtype=np.float32)
+    np.add.at(centres, lessons.domains, vectors)
+    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
+    return centres, (vectors @ centres.T).max(axis=1)
 
 
 def _cut(odds: Array, general: Array, rank: int) -> tuple[Array, Array]:
@@ -96,8 +189,8 @@ def _cut(odds: Array, general: Array, rank: int) -> tuple[Array, Array]:
     return abilities.astype(np.float32), to_demands.astype(np.float32)
 
 
-def _domain_log_odds(lessons: Lessons, shrinkage: float) -> Array:
-    """Return the log-odds of each model in each domain, (n_domains, n_models).
+def _domain_log_odds(lessons: Lessons) -> Array:
+    """Return the log-odds of each model in each domain, float32 (n_domains, n_models).
 
     A measured cell is the domain's mean score, shrunk to the model's mean over prompts of the same
     table; an empty one lies on the domain's line in ability.
@@ -113,7 +206,7 @@ def _domain_log_odds(lessons: Lessons, shrinkage: float) -> Array:
         means = lessons.scores[:, measured]
         alike = ~np.isnan(means).any(axis=1)
         overall = np.nanmean(means[alike] if alike.any() else means, axis=0)
-        shrunk = (total[measured] + shrinkage * overall) / (count[measured] + shrinkage)
+        shrunk = (total[measured] + _SHRINKAGE * overall) / (count[measured] + _SHRINKAGE)
         odds = np.array([log_odds(min(max(float(p), 0.02), 0.98)) for p in shrunk])
         ability = lessons.ability[measured]
         centred = ability - ability.mean()

@@ -29,8 +29,6 @@ from tryage.training.artifact_card import SOURCES, Judgement, judge, model_card
 from tryage.training.distil import distil
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-STEPS = 4000
-LEARNED_RANK = 16
 LIMIT_BYTES = 12_000_000
 
 
@@ -61,14 +59,13 @@ def held_out(table: PerformanceTable, tenth: int = 5) -> np.ndarray[tuple[int], 
     return np.array([zlib.crc32(question_of(p).encode()) % 10 == tenth for p in table.prompts])
 
 
-def build(tables: Path, out: Path, encoder: str, steps: int = STEPS) -> DefaultPredictor:
+def build(tables: Path, out: Path, encoder: str) -> DefaultPredictor:
     """Write weights, encoder and model card into a folder, and return the predictor.
 
     Args:
         tables: Folder of the public tables.
         out: Folder to write.
         encoder: What to distil; or a folder that holds a distilled encoder, taken as it is.
-        steps: Training steps.
 
     Raises:
         UsageError: The outcome is larger than may ship.
@@ -81,11 +78,11 @@ def build(tables: Path, out: Path, encoder: str, steps: int = STEPS) -> DefaultP
     judgements: list[Judgement] = []
     masks = {name: held_out(table) for name, table in whole.items()}
     known = {name: t.rows(np.flatnonzero(~masks[name])) for name, t in whole.items()}
-    trial = _train(known, library, anchors, static, steps)
+    trial = _train(known, library, anchors, static)
     for name, table in whole.items():
         unseen = table.rows(np.flatnonzero(masks[name]))
         judgements.append(judge(name, trial, known[name], unseen, library))
-    predictor = _train(whole, library, anchors, static, steps)
+    predictor = _train(whole, library, anchors, static)
     predictor.save(out)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     if size > LIMIT_BYTES:
@@ -101,10 +98,8 @@ def _train(
     library: Library,
     anchors: list[Anchors],
     encoder: StaticEncoder,
-    steps: int,
 ) -> DefaultPredictor:
-    predictor = DefaultPredictor(steps=steps, learned_rank=LEARNED_RANK)
-    return predictor.fit_tables(tables, library, anchors=anchors, encoder=encoder)
+    return DefaultPredictor().fit_tables(tables, library, anchors=anchors, encoder=encoder)
 
 
 def main() -> None:
@@ -115,9 +110,8 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, required=True, help="folder of the public tables")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--encoder", default=ENCODER, help=f"hub name or folder ({ENCODER})")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"training steps ({STEPS})")
     arguments = parser.parse_args()
-    build(arguments.tables, arguments.out, arguments.encoder, arguments.steps)
+    build(arguments.tables, arguments.out, arguments.encoder)
 
 
 if __name__ == "__main__":

@@ -106,10 +106,7 @@ def model_card(
     )
     return _TEMPLATE.format(
         n_models=len(predictor.models),
-        members=predictor.members,
-        hidden=predictor.hidden,
         rank=len(predictor._abilities.strengths),
-        steps=predictor.steps,
         seed=predictor.seed,
         megabytes=size_bytes / 1e6,
         minutes=seconds / 60,
@@ -136,14 +133,14 @@ weights ({minutes:.1f} minutes, {megabytes:.1f} MB, {n_models} measured models, 
 
 ## What it is
 
-`quality = sigmoid(demand · ability)`. Demands are read off a prompt by {members} networks of
-{hidden} hidden units side by side, the guessed domain and a linear map, averaged in log-odds. They
-read a static embedding distilled from all-MiniLM-L6-v2 (Apache-2.0) with Model2Vec, and 20 features
-of the prompt's form. Abilities have one general number, in log-odds of MMLU-Pro, and {rank}
-particular strengths. A model of the tables has learned abilities; any other is placed by its card:
-published benchmarks first, then size, price and release date, through a one-factor model fitted to
-the bundled cards.
-Training took {steps} steps of AdamW with batches of 256.
+`quality = sigmoid(demand · ability)`. A prompt's demands are those of the domains that it may be
+of, each as likely as a logistic regression finds it, and a straight line from the prompt's features
+to what the domains leave (logistic ridge regression, one step of Newton's). Features are a static
+embedding distilled from all-MiniLM-L6-v2 (Apache-2.0) with Model2Vec, and 20 of the prompt's form.
+A prompt far from every domain's centre demands what prompts usually do. Abilities have one general
+number, in log-odds of MMLU-Pro, and {rank} particular strengths. A model of the tables has learned
+abilities; any other is placed by its card: published benchmarks first, then size, price and release
+date, through a one-factor model fitted to the bundled cards.
 
 ## What it was trained on
 
@@ -191,7 +188,7 @@ the strong one is nearly always predicted better; what counts there is the order
 * Published benchmarks are the makers' own and come under different settings, with errors of about
   0.3 in log-odds; contaminated ones flatter. A card with a name only is placed one standard
   deviation below the average card.
-* Multiple choice by log-likelihood (`openllm_lb_v2`) and by generation differ in level; the network
-  tells the tables apart by their form, not by a term of their own.
+* Multiple choice by log-likelihood (`openllm_lb_v2`) and by generation differ in level; the
+  tables are told apart by the guessed domain, not by a term of their own.
 * The levels of everyday prompts are a prior, as said above.
 """
