@@ -18,8 +18,8 @@ from tryage.predictors.contrastive import _rising_curve
 from tryage.predictors.features import to_unit_range
 from tryage.predictors.stack import _least_squares
 
-NETWORKS = ("mlp", "domain", "item_response", "bilinear", "contrastive")
-LIGHT = ("clusters", "ridge", *NETWORKS)
+NETWORKS = ("mlp", "item_response", "bilinear", "contrastive")
+LIGHT = ("clusters", "ridge", "domain", *NETWORKS)
 NEW = ["Write a Python function that sorts 7 lists", "x", "Tell me a story about the sea"]
 
 
@@ -130,16 +130,27 @@ def test_the_domain_predictor_needs_domains(table):
         get("domain")().fit(replace(table, domains=("",) * len(table)))
 
 
-def test_the_domain_predictor_gives_the_domains_shrunk_means(table):
+def test_the_domain_predictor_shrinks_the_means_of_domains(table):
     math = np.array(table.domains) == "math"
-    predicted = get("domain")(shrinkage=20.0).fit(table).predict(table.prompts)[math].mean(axis=0)
+    predictor = get("domain")(shrinkage=20.0).fit(table)
     expected = (table.scores[math].mean(axis=0) + table.scores.mean(axis=0)) / 2
-    np.testing.assert_allclose(predicted, expected, atol=0.03)
+    np.testing.assert_allclose(
+        predictor.means_[sorted(set(table.domains)).index("math")], expected, 1e-5
+    )
+
+
+def test_the_domain_predictor_learns_what_sets_models_apart_within_a_domain():
+    kinds = ["How many legs have {} cats?", "Name {} rivers of France, please, in a list."] * 40
+    prompts = [kind.format(n) for n, kind in enumerate(kinds)]
+    scores = [[1, 0], [0, 1]] * 40
+    table = PerformanceTable.from_scores(prompts, ["a", "b"], scores, ["all"] * 80)
+    quality = get("domain")().fit(table).predict([kinds[0].format(99), kinds[1].format(99)])
+    assert quality.argmax(axis=1).tolist() == [0, 1]
 
 
 def test_ridge_is_the_least_squares_line_at_its_penalty(table):
     predictor = get("ridge")().fit(table)
-    x = np.stack([predictor._features(p) for p in table.prompts]).astype(np.float64)
+    x = predictor._features(table.prompts).astype(np.float64)
     centred = x - x.mean(axis=0)
     lhs = centred.T @ centred + predictor.penalty_ * np.eye(x.shape[1])
     slopes = np.linalg.solve(lhs, centred.T @ (table.scores - table.scores.mean(axis=0)))
@@ -194,7 +205,7 @@ def test_clusters_refuse_a_model_that_is_known_or_was_not_measured(table):
 def test_the_contrastive_curve_rises_and_changes_no_choice(table):
     predictor = get("contrastive")().fit(table)
     assert predictor.curve_[0] > 0
-    cosines = np.stack([predictor._cosines(predictor._features(p)) for p in table.prompts])
+    cosines = np.stack([predictor._cosines(x) for x in predictor._features(table.prompts)])
     quality = predictor.predict(table.prompts)
     np.testing.assert_array_equal(cosines.argmax(axis=1), quality.argmax(axis=1))
     assert abs(quality.mean() - table.scores.mean()) < 0.1
@@ -265,3 +276,37 @@ def test_a_stack_that_cannot_be_saved_whole_leaves_the_old_one(table, tmp_path, 
     with pytest.raises(OSError, match="No space left"):
         new.save(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_encoder_is_read_beside_the_bundled_one_and_named_in_what_is_saved(
+    table, tiny_bert, tmp_path
+):
+    plain, finer = get("ridge")().fit(table), get("ridge")(encoder=tiny_bert).fit(table)
+    assert finer.slopes_.shape[0] == plain.slopes_.shape[0] + 32
+    again = load(finer.save(tmp_path / "finer"))
+    np.testing.assert_allclose(again.predict(NEW), finer.predict(NEW), atol=1e-3)
+    assert np.abs(finer.predict(NEW) - plain.predict(NEW)).max() > 1e-3
+    stack = get("stack")(members=("ridge", "knn"), encoder=tiny_bert).fit(table)
+    assert stack._fitted[0].encoder == tiny_bert
+
+
+def test_an_encoder_that_is_not_there_is_one_line(table, tmp_path):
+    with pytest.raises(UsageError, match="nothing"):
+        get("ridge")(encoder=str(tmp_path / "nothing")).fit(table)
+
+
+def test_a_stack_weighed_by_domains_left_out_trusts_nothing_that_does_not_carry_over():
+    rng = np.random.default_rng(0)
+    words = ["ship", "cell", "court", "angle", "stock", "opera"]
+    prompts = [f"Question {n} about the {words[n % 6]}" for n in range(240)]
+    better = np.eye(6)[np.arange(240) % 6] * 0.6  # each model shines in one domain
+    scores = np.clip(better + 0.3 + [0.1, 0, 0, 0, 0, 0], 0, 1) + rng.normal(0, 0.01, (240, 6))
+    table = PerformanceTable.from_scores(
+        prompts, list("abcdef"), np.clip(scores, 0, 1), [words[n % 6] for n in range(240)]
+    )
+    own = get("stack")(members=("ridge", "domain")).fit(table)
+    new = get("stack")(members=("ridge", "domain"), left_out="domains", folds=6).fit(table)
+    assert own.weights_.sum() > 0.8
+    assert new.weights_.sum() < 0.2
+    assert own.predict(["Question 7 about the cell"])[0].argmax() == 1
+    assert new.predict(["Question 7 about the train"])[0].argmax() == 0

@@ -84,7 +84,7 @@ class ClustersPredictor(FeaturePredictor):
         table = table.rows(np.flatnonzero(~np.isnan(table.scores[:, 0])))
         if not len(table):
             raise UsageError(f"the table holds no score of {model!r}; give some prompts' scores.")
-        features = np.stack([self._features(prompt) for prompt in table.prompts])
+        features = self._features(table.prompts)
         profile = self._profiles(features, table.scores, mean_scores(table))
         grown = replace(self)
         vars(grown).update(vars(self))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tryage.predictors.ability import log_odds
 from tryage.predictors.demand import DemandHead, sigmoid
-from tryage.predictors.guess import learn_guess, softmax
+from tryage.predictors.guess import guess_unseen, learn_guess, softmax
 from tryage.predictors.lessons import Lessons
 
 Array = NDArray[np.float32]
@@ -24,7 +24,7 @@ _LEAST_SLOPE = 0.02
 # Closeness to the nearest domain below which a prompt is strange, and above which it is ordinary,
 # as shares of the training prompts.
 _STRANGE, _ORDINARY = 0.02, 0.2
-# However alike the training prompts are: a cosine that is ordinary, and how far off strangers begin.
+# A cosine that is ordinary however alike the training prompts are, and how far off strangers begin.
 _CLOSE, _APART = 0.95, 0.1
 
 
@@ -47,7 +47,7 @@ def fit_head(lessons: Lessons, rank: int, seed: int) -> tuple[DemandHead, Array]
     domains = _domain_log_odds(lessons)
     fold = np.random.default_rng(seed).permutation(len(x)) % min(_FOLDS, len(x))
     guess = learn_guess(x, lessons.domains, lessons.n_domains, seed)
-    unseen = _guessed_unseen(lessons, guess, fold, seed) @ domains
+    unseen = guess_unseen(x, lessons.domains, lessons.n_domains, fold, seed) @ domains
     line = _learn_line(x, lessons.scores, unseen, fold)
     guessed = softmax(x @ guess[0] + guess[1]) @ domains
     odds = guessed + _along(x, line)
@@ -74,19 +74,6 @@ def fit_head(lessons: Lessons, rank: int, seed: int) -> tuple[DemandHead, Array]
         closeness=np.array([strange, ordinary], dtype=np.float32),
     )
     return head, abilities
-
-
-def _guessed_unseen(lessons: Lessons, guess: tuple[Array, Array], fold: Ints, seed: int) -> Array:
-    """Return each prompt's shares of the domains, guessed without having seen the prompt."""
-    x = lessons.features.values
-    shares = softmax(x @ guess[0] + guess[1])
-    if fold.max() == 0:  # a single prompt
-        return shares
-    for number in np.unique(fold):
-        rest, left_out = fold != number, fold == number
-        weights, bias = learn_guess(x[rest], lessons.domains[rest], lessons.n_domains, seed)
-        shares[left_out] = softmax(x[left_out] @ weights + bias)
-    return shares
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from tryage.encoders.form import form, form_one
 from tryage.errors import InvalidTable
 from tryage.predictors.base import Predictor
 from tryage.predictors.default import bundled_encoder
+from tryage.predictors.sentence import sentence_encoder
 
 Array = NDArray[np.float32]
 Ints = NDArray[np.intp]
@@ -31,7 +32,14 @@ class FeaturePredictor(Predictor):
     The bundled static encoder gives the vector. Each form feature is standardised and cut off at
     three standard deviations: a strange prompt is not an extreme one. A subclass says in `_learn`
     what is learned from features and scores, and in `_quality` what it gives for one prompt.
+
+    Attributes:
+        encoder: A sentence encoder whose vector is read as well, by its name on the Hugging Face
+            hub or its folder. It sees more than the bundled one, at about 20 ms a prompt on a CPU,
+            and needs `pip install 'tryage[train]'`.
     """
+
+    encoder: str | None = field(default=None, kw_only=True)
 
     def fit(self, table: PerformanceTable) -> Self:
         """Learn from a table and return self; cells without a score teach nothing.
@@ -46,7 +54,7 @@ class FeaturePredictor(Predictor):
         self.models_ = table.models
         forms = form(table.prompts)
         self.form_mean_, self.form_sd_ = forms.mean(axis=0), np.maximum(forms.std(axis=0), 0.05)
-        self._learn(np.stack([self._features(prompt) for prompt in table.prompts]), table)
+        self._learn(self._features(table.prompts), table)
         return self
 
     def predict(self, prompts: Sequence[str]) -> Array:
@@ -57,8 +65,8 @@ class FeaturePredictor(Predictor):
         """
         quality = np.empty((len(prompts), len(self.models)), dtype=np.float32)
         # One prompt at a time: a product of matrices would round a row differently in a batch.
-        for row, prompt in zip(quality, prompts, strict=True):
-            row[:] = self._quality(self._features(prompt))
+        for row, features in zip(quality, self._features(prompts), strict=True):
+            row[:] = self._quality(features)
         return to_unit_range(quality)
 
     @abstractmethod
@@ -69,7 +77,18 @@ class FeaturePredictor(Predictor):
     def _quality(self, features: Array) -> Array:
         """Return the quality of each model, (n_models,), from one prompt's features."""
 
-    def _features(self, prompt: str) -> Array:
+    def _features(self, prompts: Sequence[str]) -> Array:
+        """Return the prompts' features, float32 (n_prompts, n_features)."""
+        width = bundled_encoder().dimensions + len(self.form_mean_)
+        rows = np.empty((len(prompts), width), dtype=np.float32)
+        for row, prompt in zip(rows, prompts, strict=True):
+            row[:] = self._own_features(prompt)
+        if self.encoder is None:
+            return rows
+        vectors = sentence_encoder(self.encoder).encode(prompts) * np.float32(_VECTOR_SCALE)
+        return np.concatenate([rows, vectors], axis=1)
+
+    def _own_features(self, prompt: str) -> Array:
         shape = (np.array(form_one(prompt), dtype=np.float32) - self.form_mean_) / self.form_sd_
         shape = np.clip(shape, -_FORM_LIMIT, _FORM_LIMIT) * np.float32(_FORM_SCALE)
         vector = bundled_encoder().encode_one(prompt) * np.float32(_VECTOR_SCALE)

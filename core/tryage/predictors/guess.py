@@ -51,6 +51,26 @@ def learn_guess(features: Array, domains: Ints, n_domains: int, seed: int) -> tu
     return weights, bias
 
 
+def guess_unseen(features: Array, domains: Ints, n_domains: int, fold: Ints, seed: int) -> Array:
+    """Return shares of the domains, (n_prompts, n_domains), each guessed without having seen it.
+
+    Args:
+        features: (n_prompts, n_features).
+        domains: As for `learn_guess`.
+        n_domains: Likewise.
+        fold: (n_prompts,), the prompts that are left out together; if there is but one fold,
+            nothing is left out.
+        seed: As for `learn_guess`.
+    """
+    shares = np.empty((len(features), n_domains), dtype=np.float32)
+    for number in np.unique(fold):
+        left_out = fold == number
+        rest = ~left_out if (~left_out).any() else left_out
+        weights, bias = learn_guess(features[rest], domains[rest], n_domains, seed)
+        shares[left_out] = softmax(features[left_out] @ weights + bias)
+    return shares
+
+
 def softmax(log_odds: Array) -> Array:
     """Return each row as shares that sum to 1."""
     shares: Array = np.exp(log_odds - log_odds.max(axis=1, keepdims=True))

@@ -76,7 +76,7 @@ class HybridPredictor(FeaturePredictor):
                 f"{strong!r} and {weak!r} were not compared: the strongest model of the table is "
                 f"{self.strongest_!r}; ask for it as strong, or fit on table.only([weak, strong])."
             )
-        enough = [self._enough(self._features(prompt))[column] for prompt in prompts]
+        enough = [self._enough(x)[column] for x in self._features(prompts)]
         return 1 - np.array(enough, dtype=np.float64)
 
     def _learn(self, features: NDArray[np.float32], table: PerformanceTable) -> None:

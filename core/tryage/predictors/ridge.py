@@ -36,27 +36,39 @@ class RidgePredictor(FeaturePredictor):
     name: ClassVar[str] = "ridge"
 
     def _learn(self, features: Array, table: PerformanceTable) -> None:
-        # Models that were measured on the same prompts share one decomposition.
-        seen = ~np.isnan(table.scores)
-        masks, model_of = np.unique(seen.T, axis=0, return_inverse=True)
-        blocks = []
-        for number, mask in enumerate(masks):
-            columns = np.flatnonzero(model_of.reshape(-1) == number)
-            if mask.any():
-                scores = table.scores[np.ix_(mask, columns)]
-                blocks.append((columns, _Block.of(features[mask], scores)))
-        losses = np.sum([block.losses() for _, block in blocks], axis=0)
-        self.penalty_ = float(PENALTIES[losses.argmin()])
-        self.slopes_ = np.zeros((features.shape[1], len(table.models)), dtype=np.float32)
-        self.bias_ = mean_scores(table)
-        for columns, block in blocks:
-            slopes = block.slopes(self.penalty_)
-            self.slopes_[:, columns] = slopes
-            self.bias_[columns] = block.mean_score - block.mean @ slopes
+        self.slopes_, self.bias_, self.penalty_ = learn_lines(features, table.scores)
+        unmeasured = np.isnan(table.scores).all(axis=0)
+        self.bias_[unmeasured] = mean_scores(table)[unmeasured]
 
     def _quality(self, features: Array) -> Array:
         quality: Array = features @ self.slopes_ + self.bias_
         return quality
+
+
+def learn_lines(features: Array, scores: Array) -> tuple[Array, Array, float]:
+    """Return slopes (n_features, n_models), biases (n_models,) and penalty of ridge regressions.
+
+    Args:
+        features: (n_prompts, n_features).
+        scores: (n_prompts, n_models), NaN where not measured; a model without any gets zeros.
+    """
+    # Models that were measured on the same prompts share one decomposition.
+    seen = ~np.isnan(scores)
+    masks, model_of = np.unique(seen.T, axis=0, return_inverse=True)
+    blocks = []
+    for number, mask in enumerate(masks):
+        columns = np.flatnonzero(model_of.reshape(-1) == number)
+        if mask.any():
+            blocks.append((columns, _Block.of(features[mask], scores[np.ix_(mask, columns)])))
+    losses = np.sum([block.losses() for _, block in blocks], axis=0)
+    penalty = float(PENALTIES[losses.argmin()])
+    slopes = np.zeros((features.shape[1], scores.shape[1]), dtype=np.float32)
+    bias = np.zeros(scores.shape[1], dtype=np.float32)
+    for columns, block in blocks:
+        found = block.slopes(penalty)
+        slopes[:, columns] = found
+        bias[columns] = block.mean_score - block.mean @ found
+    return slopes, bias, penalty
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from tryage.data.table import PerformanceTable
 from tryage.errors import InvalidTable, UsageError
 from tryage.predictors.base import Predictor
 from tryage.predictors.baselines import mean_scores
-from tryage.predictors.features import folds_by_prompt, to_unit_range
+from tryage.predictors.features import FeaturePredictor, folds_by_prompt, to_unit_range
 from tryage.predictors.staging import staged
 
 Array = NDArray[np.float32]
@@ -37,6 +37,11 @@ class StackPredictor(Predictor):
             `domain` gives way to `clusters`.
         equal: Whether all members count the same, and nothing is weighed.
         folds: Parts of the table that are left out in turn to find the weights, 2 or more.
+        left_out: What the parts are made of. With `prompts`, the weights suit prompts of the
+            table's own kind; with `domains`, prompts of domains that the table does not have, for
+            which most of what a table teaches is worth little.
+        encoder: A sentence encoder that every member reads with that can; see
+            `tryage.predictors.features.FeaturePredictor`.
         seed: The same seed and table give the same predictor.
 
     Example:
@@ -50,6 +55,8 @@ class StackPredictor(Predictor):
     members: Sequence[str] = ("ridge", "clusters", "domain", "mlp", "item_response")
     equal: bool = False
     folds: int = 3
+    left_out: Literal["prompts", "domains"] = "prompts"
+    encoder: str | None = None
     seed: int = 0
 
     def fit(self, table: PerformanceTable) -> Self:
@@ -60,10 +67,10 @@ class StackPredictor(Predictor):
             UnknownPredictor: A member is not registered.
             UsageError: There are no members, or fewer than two folds.
         """
-        if not self.members or self.folds < 2:
+        if not self.members or self.folds < 2 or self.left_out not in ("prompts", "domains"):
             raise UsageError(
-                f"members={tuple(self.members)}, folds={self.folds}: give at least one member "
-                "and two folds."
+                f"members={tuple(self.members)}, folds={self.folds}, left_out={self.left_out!r}: "
+                "give at least one member, two folds, and leave out 'prompts' or 'domains'."
             )
         table = table.rows(np.flatnonzero(~np.isnan(table.scores).all(axis=1)))
         if not len(table):
@@ -74,13 +81,26 @@ class StackPredictor(Predictor):
         self.models_ = table.models
         self.means_ = mean_scores(table)
         self.weights_ = self._weigh(table)
-        self._fitted = [predictors.get(m)().fit(table) for m in self.members_]
+        self._fitted = [self._make(m).fit(table) for m in self.members_]
         return self
+
+    def _make(self, member: str) -> Predictor:
+        kind = predictors.get(member)
+        fields: dict[str, Any] = {}
+        if self.encoder is not None and issubclass(kind, FeaturePredictor):
+            fields["encoder"] = self.encoder
+        return kind(**fields)
+
+    def _fold(self, table: PerformanceTable) -> NDArray[np.intp]:
+        """Return which prompts are left out together, (n_prompts,)."""
+        if self.left_out == "prompts":
+            return folds_by_prompt(table.prompts, self.folds, self.seed)
+        return folds_by_prompt(table.domains, self.folds, self.seed)
 
     def _weigh(self, table: PerformanceTable) -> Array:
         """Return each member's weight, float32 (n_members,)."""
         n = len(self.members_)
-        fold = folds_by_prompt(table.prompts, self.folds, self.seed)
+        fold = self._fold(table)
         if self.equal or n == 1 or fold.max() == 0:  # one prompt cannot be left out
             return np.full(n, 1 / n, dtype=np.float32)
         predicted = np.zeros((n, *table.scores.shape), dtype=np.float32)
@@ -89,7 +109,7 @@ class StackPredictor(Predictor):
                 table.rows(np.flatnonzero(m)) for m in (fold != number, fold == number)
             )
             for row, member in zip(predicted, self.members_, strict=True):
-                row[fold == number] = predictors.get(member)().fit(rest).predict(left_out.prompts)
+                row[fold == number] = self._make(member).fit(rest).predict(left_out.prompts)
         seen = ~np.isnan(table.scores)
         columns = [_differences(row - self.means_, seen) for row in predicted]
         return _least_squares(np.stack(columns), _differences(table.scores - self.means_, seen))
