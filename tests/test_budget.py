@@ -1,4 +1,4 @@
-"""From a budget or a share to a weight on cost."""
+"""From a budget to the worth of an answer, and from a share to a weight on cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tryage import Flags, Library, ModelCard, Request, Router, UnknownModel, UsageError
+from tryage import Flags, Library, ModelCard, Request, Router, Tokens, UnknownModel, UsageError
 from tryage.testing import FunctionPredictor
 
 PROMPTS = [f"{'word ' * (1 + 7 * i % 40)} number {i}" for i in range(120)]
@@ -29,17 +29,21 @@ def router(library):
     return Router(library, FunctionPredictor(quality))
 
 
-def spend(router, flags, prompts=PROMPTS):
-    decisions = router.route_batch(prompts, flags)
+def spend(router, flags):
+    decisions = router.route_batch(PROMPTS, flags)
     return 1000 * np.mean([d.ranking[0].cost_usd for d in decisions])
 
 
-def share(router, flags, model, prompts=PROMPTS):
-    return np.mean([d.model == model for d in router.route_batch(prompts, flags)])
+def share(router, flags, model):
+    return np.mean([d.model == model for d in router.route_batch(PROMPTS, flags)])
 
 
 def attainable(router):
     return spend(router, Flags(cost=1e6)), spend(router, Flags())
+
+
+def looser(flags):
+    return dataclasses.replace(flags, worth_usd=flags.worth_usd * (1 + 1e-4))
 
 
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.7, 0.95])
@@ -48,38 +52,91 @@ def test_the_spend_meets_the_budget_and_wastes_little_of_it(router, part):
     budget = low + part * (high - low)
     flags = router.calibrate_flags(PROMPTS, budget_usd_per_1k=budget)
     assert spend(router, flags) <= budget
-    looser = dataclasses.replace(flags, cost=flags.cost * (1 - 1e-4))
-    assert spend(router, looser) > budget - (high - low) / 20
-    assert spend(router, looser) >= spend(router, flags)
+    assert spend(router, looser(flags)) > budget - (high - low) / 20
+    assert spend(router, looser(flags)) >= spend(router, flags)
 
 
-def test_the_least_weight_is_chosen(router):
+def test_the_greatest_worth_is_chosen(router):
     low, high = attainable(router)
     budget = (low + high) / 2
     flags = router.calibrate_flags(PROMPTS, budget_usd_per_1k=budget)
-    assert spend(router, dataclasses.replace(flags, cost=flags.cost * (1 - 1e-4))) > budget
+    assert spend(router, looser(flags)) > budget
+
+
+PRICED = Library(
+    ModelCard(name=n, input_usd_per_mtok=p, output_usd_per_mtok=p)
+    for n, p in (("small", 0.1), ("middle", 2.0), ("large", 15.0))
+)
 
 
 @settings(max_examples=10, deadline=None)
 @given(parts=st.lists(st.floats(0, 1.2), min_size=2, max_size=3))
-def test_a_larger_budget_never_weighs_cost_more(parts):
-    library = Library(
-        ModelCard(name=n, input_usd_per_mtok=p, output_usd_per_mtok=p)
-        for n, p in (("small", 0.1), ("middle", 2.0), ("large", 15.0))
-    )
-    router = Router(library, FunctionPredictor(quality))
+def test_a_larger_budget_never_makes_an_answer_worth_less(parts):
+    router = Router(PRICED, FunctionPredictor(quality))
     low, high = attainable(router)
     budgets = sorted(low * 1.0001 + part * (high - low) for part in parts)
     flags = [router.calibrate_flags(PROMPTS, budget_usd_per_1k=budget) for budget in budgets]
-    weights = [f.cost for f in flags]
-    assert weights == sorted(weights, reverse=True)
+    worths = [f.worth_usd for f in flags]
+    assert worths == sorted(worths)
     for f, budget in zip(flags, budgets, strict=True):
         assert spend(router, f) <= budget
 
 
-def test_a_budget_that_is_never_spent_asks_for_nothing(router):
+@settings(max_examples=20, deadline=None)
+@given(part=st.floats(0.01, 0.99), weight=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_no_other_choice_that_spends_as_much_expects_more(part, weight, seed):
+    router = Router(PRICED, FunctionPredictor(quality))
+    low, high = attainable(router)
+    flags = router.calibrate_flags(PROMPTS, budget_usd_per_1k=low + part * (high - low))
+    decisions = router.route_batch(PROMPTS, flags)
+    usd = np.array([d.expected.cost_usd for d in decisions])
+    hoped = np.array([d.quality for d in decisions], np.float64)
+    rows = np.arange(len(PROMPTS))
+    ours = np.array([PRICED.position(d.model) for d in decisions])
+    weighed = router.route_batch(PROMPTS, Flags(cost=weight))
+    others = [np.array([PRICED.position(d.model) for d in weighed])]
+    rng = np.random.default_rng(seed)
+    for _ in range(200):  # a few prompts go elsewhere, some to dearer models and some to cheaper
+        moved = rng.choice(rows, size=rng.integers(1, 6), replace=False)
+        others.append(ours.copy())
+        others[-1][moved] = rng.integers(0, len(PRICED), len(moved))
+    for other in others:
+        if usd[rows, other].sum() <= usd[rows, ours].sum():
+            assert hoped[rows, other].sum() <= hoped[rows, ours].sum() + 1e-6
+
+
+def test_a_budget_that_is_never_spent_lets_cost_not_count(router):
     _, high = attainable(router)
-    assert router.calibrate_flags(PROMPTS, budget_usd_per_1k=high * 2) == Flags(cost=0.0)
+    free = router.calibrate_flags(PROMPTS, budget_usd_per_1k=high * 2)
+    assert free == Flags(worth_usd=1e8)
+    assert [d.model for d in router.route_batch(PROMPTS, free)] == (
+        [d.model for d in router.route_batch(PROMPTS)]
+    )
+
+
+def test_a_budget_takes_the_place_of_a_weight_on_cost_and_of_another_worth(router):
+    low, high = attainable(router)
+    budget = (low + high) / 2
+    plain = router.calibrate_flags(PROMPTS, budget_usd_per_1k=budget)
+    thrifty = Router(router.library, router.predictor, "cheap; worth $0.0001")
+    flags = thrifty.calibrate_flags(PROMPTS, budget_usd_per_1k=budget)
+    assert flags == plain.merged(Flags(cost=0.0))
+    flags = router.calibrate_flags(PROMPTS, budget_usd_per_1k=budget, flags="cheapest")
+    assert flags == plain.merged(Flags(cost=0.0))
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.8])
+def test_for_two_models_and_calls_of_one_size_a_budget_is_a_share(part):
+    router = Router(PRICED.select(["small", "large"]), FunctionPredictor(quality))
+    calls = [
+        dataclasses.replace(Request.from_prompt(p), tokens=Tokens(100, output=100)) for p in PROMPTS
+    ]
+    by_share = router.calibrate_flags(calls, share={"large": part})
+    decisions = Router(router.library, router.predictor, by_share).route_batch(calls)
+    usd = 1000 * np.mean([d.ranking[0].cost_usd for d in decisions])
+    by_budget = router.calibrate_flags(calls, budget_usd_per_1k=usd * (1 + 1e-9))
+    again = Router(router.library, router.predictor, by_budget).route_batch(calls)
+    assert [d.model for d in again] == [d.model for d in decisions]
 
 
 @pytest.mark.parametrize("budget", [-1.0, 0.0, float("nan")])
@@ -163,11 +220,15 @@ def test_other_wishes_and_limits_hold_while_it_calibrates(router):
 
 
 def test_what_a_request_asks_for_itself_outdoes_the_calibration(router):
-    free = [dataclasses.replace(Request.from_prompt(p), flags=Flags(cost=0.0)) for p in PROMPTS]
+    own = Flags(worth_usd=1e6)
+    free = [dataclasses.replace(Request.from_prompt(p), flags=own) for p in PROMPTS]
     _, high = attainable(router)
     with pytest.raises(UsageError, match="budget"):
         router.calibrate_flags(free, budget_usd_per_1k=high * 0.9)
-    assert router.calibrate_flags(free, budget_usd_per_1k=high * 1.1).cost == 0.0
+    assert router.calibrate_flags(free, budget_usd_per_1k=high * 1.1).worth_usd == 1e8
+    dear = [dataclasses.replace(Request.from_prompt(p), flags=Flags(cost=0.0)) for p in PROMPTS]
+    with pytest.raises(UsageError, match="'small'"):
+        router.calibrate_flags(dear, share={"small": 0.9})
 
 
 def test_an_open_tool_loop_keeps_its_model_whatever_it_costs(router):

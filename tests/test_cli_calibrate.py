@@ -35,7 +35,7 @@ def folder(table, tmp_path_factory):
     """A predictor of three models, and their table."""
     folder = tmp_path_factory.mktemp("calibrate")
     known = table.only(["tiny", "coder", "thinker"])
-    DefaultPredictor(steps=100).fit(known).save(folder / "three")
+    DefaultPredictor().fit(known).save(folder / "three")
     write(folder / "known.csv", rows_of(table, known.models))
     return folder
 

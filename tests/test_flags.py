@@ -29,6 +29,8 @@ from tryage.flags import WEIGHTS, as_flags
         ("released after 2024-06-01", Flags(released_after=date(2024, 6, 1))),
         ("min security local", Flags(min_security="local")),
         ("within 0.02", Flags(tolerance=0.02)),
+        ("worth $0.01", Flags(worth_usd=0.01)),
+        ("worth_usd=2 usd; cheap", Flags(worth_usd=2, cost=0.3)),
         ("under $0.01", Flags(max_cost_usd=0.01)),
         ("json schema; vision", Flags(require={"json_schema", "vision"})),
         ("only gpt-4o; only Org/Name; not x:7b",
@@ -47,7 +49,8 @@ def test_every_weight_is_read_by_name(name):
 @pytest.mark.parametrize(
     ("text", "hint"),
     [("cots=0.3", "'cost'"), ("smalest", "'smallest'"), ("bogus", "Weights: size, cost"),
-     ("max cots 3", "'max cost'"), ("cost", "'cost'")],
+     ("max cots 3", "'max cost'"), ("cost", "'cost'"), ("wort", "'worth'"),
+     ("bogus", "In dollars: worth_usd. Limits: tolerance")],
 )  # fmt: skip
 def test_an_unknown_flag_names_the_nearest_and_the_known_ones(text, hint):
     with pytest.raises(UnknownFlag) as caught:
@@ -59,6 +62,7 @@ def test_an_unknown_flag_names_the_nearest_and_the_known_ones(text, hint):
 @pytest.mark.parametrize(
     "text",
     ["cost=-1", "cost=much", "max cost tools", "max params 5s", "tolerance=2", "cost=nan",
+     "worth $0", "worth $-1", "worth much", "worth 5s", "worth $1; worth $2",
      "min security secret", "released after soon", "require=tool", "cheap; cost=0.9"],
 )  # fmt: skip
 def test_a_bad_value_is_an_error_in_one_line(text):
@@ -69,7 +73,9 @@ def test_a_bad_value_is_an_error_in_one_line(text):
 
 @pytest.mark.parametrize(
     "values",
-    [{"cost": -0.1}, {"cost": float("inf")}, {"cost": "0.3"}, {"cost": True}, {"tolerance": 1.5},
+    [{"worth_usd": 0}, {"worth_usd": -1.0}, {"worth_usd": float("nan")}, {"worth_usd": True},
+     {"worth_usd": float("inf")}, {"worth_usd": 1e-300}, {"worth_usd": "1"}, {"cost": -0.1},
+     {"cost": float("inf")}, {"cost": "0.3"}, {"cost": True}, {"tolerance": 1.5},
      {"require": "tools"}, {"require": {"teleport"}}, {"allow": 3}, {"min_security": "x"},
      {"released_after": "x"}],
 )  # fmt: skip
@@ -97,10 +103,22 @@ def test_a_weight_of_zero_switches_a_weaker_wish_off():
     assert Flags(cost=0.3).merged(None) == Flags(cost=0.3)
 
 
+def test_a_worth_is_merged_and_told_like_the_rest():
+    weaker = Flags(worth_usd=0.01, cost=0.2)
+    assert weaker.merged(Flags(worth_usd=0.5)) == Flags(worth_usd=0.5, cost=0.2)
+    assert weaker.merged(Flags(size=0.1)).worth_usd == 0.01
+    assert weaker.weights == {"cost": 0.2, "worth_usd": 100.0}
+    assert repr(weaker) == "Flags(cost=0.2, worth_usd=0.01)"
+    assert as_flags(weaker.as_json()) == weaker
+    with pytest.raises(InvalidFlag, match=r"worth_usd=0: give a finite number, 1e-09 or more"):
+        Flags(worth_usd=0)
+
+
 def test_flags_are_taken_out_of_the_prompt():
     text, flags = take_from_prompt("[Flag: smallest model] Explain [0, 1]. [flags: tools; cheap]")
     assert text == "Explain [0, 1]. "
     assert flags == Flags(size=1.0, require={"tools"}, cost=0.3)
+    assert take_from_prompt("[Flag: worth $0.02] Hi") == ("Hi", Flags(worth_usd=0.02))
     assert take_from_prompt("no marks [here]") == ("no marks [here]", None)
 
 

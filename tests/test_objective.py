@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -96,6 +97,41 @@ def test_cost_and_latency_are_weighed_by_their_logarithm(library, ask):
         middle = next(ranked for ranked in ranking if ranked.model == "middle")
         share = (logs["middle"] - logs["small"]) / (logs["large"] - logs["small"])
         assert middle.terms[name] == pytest.approx(share)
+
+
+def test_a_worth_takes_the_expected_cost_from_quality_dollar_by_dollar(library, ask):
+    decision = decide(library, ask(), worth_usd=0.02)
+    for ranked in decision.ranking:
+        assert ranked.terms == {"worth_usd": pytest.approx(ranked.cost_usd / 0.02)}
+        assert ranked.objective == pytest.approx(1 - ranked.quality + ranked.cost_usd / 0.02)
+    costs = {r.model: r.cost_usd for r in decision.ranking}
+    # The large one is ahead by 0.2, so that it is called where that is worth what it costs more.
+    break_even = (costs["large"] - costs["middle"]) / 0.2
+    assert decide(library, ask(), worth_usd=break_even * 1.01, deny={"small"}).model == "large"
+    assert decide(library, ask(), worth_usd=break_even * 0.99, deny={"small"}).model == "middle"
+
+
+def test_a_worth_and_a_weight_on_cost_add(library, ask):
+    both = decide(library, ask(), cost=0.3, worth_usd=0.02)
+    apart = decide(library, ask(), cost=0.3), decide(library, ask(), worth_usd=0.02)
+    added = sum((d.objective for d in apart), np.zeros(3)) - (1 - QUALITY.astype(float))
+    np.testing.assert_allclose(both.objective, added)
+    assert set(both.ranking[0].terms) == {"cost", "worth_usd"}
+
+
+def test_an_unpriced_model_costs_what_the_dearest_eligible_one_does(library, ask):
+    silent = Library([*library, ModelCard(name="silent")])
+    quality = np.array([0.6, 0.7, 0.9, 0.9])
+    terms = {r.model: r.terms["worth_usd"]
+             for r in decide(silent, ask(), quality, worth_usd=0.01).ranking}  # fmt: skip
+    assert terms["silent"] == terms["large"]
+    cheaper = decide(silent, ask(), quality, worth_usd=0.01, deny={"large"})
+    terms = {r.model: r.terms["worth_usd"] for r in cheaper.ranking}
+    assert terms["silent"] == terms["middle"]
+    none = Library([ModelCard(name="a"), ModelCard(name="b")])
+    decision = decide(none, ask(), np.array([0.4, 0.5]), worth_usd=1e-9)
+    assert decision.model == "b"
+    assert decision.ranking[0].terms == {"worth_usd": 0.0}
 
 
 def test_the_output_limit_caps_the_expected_cost(library, ask):
@@ -334,6 +370,45 @@ def test_as_the_weight_on_cost_grows_predicted_quality_never_rises(drawn, weight
         for weight in sorted(weights)
     ]
     assert all(b <= a + 1e-9 for a, b in itertools.pairwise(chosen))
+
+
+worths = st.floats(-6, 3).map(lambda exponent: 10.0**exponent)
+
+
+@settings(max_examples=200, deadline=None)
+@given(random_libraries(), st.lists(worths, min_size=2, max_size=6), st.floats(0, 1))
+def test_the_more_an_answer_is_worth_the_dearer_and_the_better_it_is(drawn, values, size):
+    library, quality = drawn
+    request = Request.from_prompt("Why is the sky blue?")
+    decisions = [
+        choose(quality, library, Flags(worth_usd=worth, size=size), request)
+        for worth in sorted(values)
+    ]
+    known = [r.cost_usd for r in decisions[0].ranking if r.cost_usd is not None]
+    dearest = max(known, default=0.0)
+    for lesser, greater in itertools.pairwise([d.ranking[0] for d in decisions]):
+        before, after = (dearest if r.cost_usd is None else r.cost_usd for r in (lesser, greater))
+        assert after >= before * (1 - 1e-9)
+        held = [1 - r.quality + r.terms.get("size", 0) for r in (lesser, greater)]
+        assert held[1] <= held[0] + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(random_libraries(), worths, st.floats(0.01, 100))
+def test_a_worth_is_counted_in_prices_whatever_their_unit(drawn, worth, times):
+    library, quality = drawn
+    request = Request.from_prompt("Why is the sky blue?")
+    scaled = Library(
+        dataclasses.replace(
+            card,
+            input_usd_per_mtok=card.input_usd_per_mtok and card.input_usd_per_mtok * times,
+            output_usd_per_mtok=card.output_usd_per_mtok and card.output_usd_per_mtok * times,
+        )
+        for card in library
+    )
+    once = choose(quality, library, Flags(worth_usd=worth), request)
+    again = choose(quality, scaled, Flags(worth_usd=worth * times), request)
+    np.testing.assert_allclose(once.objective, again.objective, rtol=1e-9)
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,9 +1,13 @@
-"""From a budget, or from a share of calls, to the weight on cost that meets it.
+"""From a budget to the worth of an answer that meets it; from shares of calls to a weight on cost.
 
-A prompt's objective is a line in the weight λ on cost, one for each model, and the lowest line is
-chosen; so that each step of λ moves some prompts to a cheaper model and none to a dearer one. With
-two models this is the calibration of a threshold in Ong et al., *RouteLLM: Learning to Route LLMs
-with Preference Data* (2024): the strong model is called where it is worth more than λ.
+A prompt's objective is a line in λ, one for each model, and the lowest line is chosen; so that each
+step of λ moves some prompts to a cheaper model and none to a dearer one.
+
+For a budget the lines rise by the expected cost in USD, and λ is 1 / `worth_usd`: no rule that
+spends as much has more predicted quality, since λ is the Lagrange multiplier of the budget. For
+shares they rise by C_cost, and λ is the weight on cost. With two models this is the calibration of
+a threshold in Ong et al., *RouteLLM: Learning to Route LLMs with Preference Data* (2024): the
+strong model is called where it is ahead by more than λ.
 """
 
 from __future__ import annotations
@@ -26,9 +30,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_HIGHEST = 1e9
+_HIGHEST = 1e8  # of a weight, and of a worth; 1 / this is still a worth
 _DIGITS = 6
 _NEAR = 0.02
+_PROBE = 0.7182818  # a value of a flag that nobody else gives
 
 
 def calibrate_flags(
@@ -39,10 +44,12 @@ def calibrate_flags(
     share: Mapping[str, float] | None = None,
     flags: Flags | str | dict[str, Any] | None = None,
 ) -> Flags:
-    """Return flags whose weight on cost meets a budget, or a share of calls, on these prompts.
+    """Return flags that meet a budget, or a share of calls, on these prompts.
 
-    The least weight that does it, so that no more quality is given up than must be. Models without
-    a price are denied in the flags returned: nobody can say what they would spend.
+    For a budget it is the greatest `worth_usd` that does it: the most predicted quality that such a
+    spend can buy. It takes the place of a weight on cost. For shares it is the least weight on cost
+    that does it, so that no more quality is given up than must be. Models without a price are
+    denied in the flags returned: nobody can say what they would spend.
 
     Args:
         router: What will route; its own flags hold too.
@@ -54,14 +61,14 @@ def calibrate_flags(
 
     Raises:
         UsageError: Not exactly one of both is given, there is no prompt, no model has a price, or
-            no weight on cost gets there; the message names the range that can be had.
+            nothing gets there; the message names the range that can be had.
         UnknownModel: The library does not hold a model of `share`.
         NoEligibleModel: The limits exclude every model that has a price.
 
     Example:
         >>> from tryage import Router
         >>> flags = calibrate_flags(Router(), ["What is 2 + 2?", "Hi"], budget_usd_per_1k=0.1)
-        >>> flags.cost > 0
+        >>> flags.worth_usd > 0
         True
     """
     if (budget_usd_per_1k is None) == (share is None):
@@ -69,19 +76,22 @@ def calibrate_flags(
     if isinstance(prompts, str) or not len(prompts):
         raise UsageError("give a list of at least one prompt to calibrate on.")
     wishes = _only_priced(router, as_flags(flags))
-    lines = _Lines.of(_decide(router, prompts, wishes))
-    if budget_usd_per_1k is not None:
-        return wishes.merged(Flags(cost=_meet_budget(lines, budget_usd_per_1k)))
-    return wishes.merged(Flags(cost=_meet_share(lines, router, dict(share or {}))))
+    if budget_usd_per_1k is None:
+        lines = _Lines.of("cost", _decide(router, prompts, wishes.merged(Flags(cost=_PROBE))))
+        return wishes.merged(Flags(cost=_meet_share(lines, router, dict(share or {}))))
+    if router.flags.merged(wishes).cost:
+        wishes = wishes.merged(Flags(cost=0.0))
+    lines = _Lines.of("worth_usd", _decide(router, prompts, wishes.merged(Flags(worth_usd=_PROBE))))
+    return wishes.merged(Flags(worth_usd=_meet_budget(lines, budget_usd_per_1k)))
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """Every model's objective on every prompt, as a line in the weight on cost.
+    """Every model's objective on every prompt, as a line in the weight of one term.
 
     Attributes:
         level: (n_prompts, n_models), the objective at no weight; infinite where excluded.
-        slope: Likewise, what one unit of weight adds: C_cost in [0, 1].
+        slope: Likewise, what one unit of weight adds: the term's C.
         cost_usd: Likewise, the expected cost.
     """
 
@@ -90,7 +100,8 @@ class _Lines:
     cost_usd: Array
 
     @classmethod
-    def of(cls, decisions: Sequence[Decision]) -> _Lines:
+    def of(cls, term: str, decisions: Sequence[Decision]) -> _Lines:
+        """Return the lines of decisions that were made with a flag at its probe."""
         level = np.array([decision.objective for decision in decisions])
         slope = np.zeros_like(level)
         for row, decision in enumerate(decisions):
@@ -98,13 +109,14 @@ class _Lines:
                 level[
                     row, np.arange(level.shape[1]) != decision.library.position(decision.model)
                 ] = np.inf
-            elif decision.flags.cost == 1.0:  # else the request's own wish outdoes ours
-                slope[row] = decision.terms["cost"]
+            elif getattr(decision.flags, term) == _PROBE:  # else the request's own outdoes ours
+                slope[row] = decision.terms[term]
+                level[row] -= decision.flags.weights[term] * slope[row]
         cost = np.array([decision.expected.cost_usd for decision in decisions])
-        return cls(level - slope, slope, cost)
+        return cls(level, slope, cost)
 
     def spend(self, weight: float) -> float:
-        """Return the expected spend at a weight on cost, in USD per 1,000 prompts."""
+        """Return the expected spend at a weight, in USD per 1,000 prompts."""
         chosen = (self.level + weight * self.slope).argmin(axis=1)
         return 1000 * float(np.take_along_axis(self.cost_usd, chosen[:, None], axis=1).mean())
 
@@ -137,7 +149,6 @@ def _only_priced(router: Router, wishes: Flags) -> Flags:
 
 
 def _decide(router: Router, prompts: Sequence[str | Request], wishes: Flags) -> list[Decision]:
-    wishes = wishes.merged(Flags(cost=1.0))
     asked = [
         replace(prompt, flags=wishes.merged(prompt.flags))
         if isinstance(prompt, Request)
@@ -148,20 +159,20 @@ def _decide(router: Router, prompts: Sequence[str | Request], wishes: Flags) -> 
 
 
 def _meet_budget(lines: _Lines, budget: float) -> float:
-    """Return the least weight at which the spend is within the budget."""
+    """Return the greatest worth at which the spend is within the budget."""
     least, most = lines.spend(_HIGHEST), lines.spend(0.0)
     if not budget >= least:
         raise UsageError(
             f"budget_usd_per_1k={budget!r}: 1,000 of these prompts cost from ${least:.6g}, each on "
             f"its cheapest model, to ${most:.6g}; give ${least:.6g} or more."
         )
-    if most <= budget:
-        return 0.0
     low, high = 1 / _HIGHEST, _HIGHEST
+    if lines.spend(low) <= budget:  # then cost need not count
+        return _HIGHEST
     while high / low > 1 + 10 ** -(_DIGITS + 1):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if lines.spend(middle) <= budget else (middle, high)
-    return _round_up(high)
+    return _round_down(1 / high)
 
 
 def _meet_share(lines: _Lines, router: Router, share: Mapping[str, float]) -> float:
@@ -194,6 +205,6 @@ def _meet_share(lines: _Lines, router: Router, share: Mapping[str, float]) -> fl
     return float(weights[best])
 
 
-def _round_up(weight: float) -> float:
-    scale = 10.0 ** (_DIGITS - 1 - math.floor(math.log10(weight)))
-    return math.ceil(weight * scale) / scale
+def _round_down(worth: float) -> float:
+    scale = 10.0 ** (_DIGITS - 1 - math.floor(math.log10(worth)))
+    return math.floor(worth * scale) / scale

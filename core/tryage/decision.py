@@ -57,7 +57,8 @@ class Decision:
         flags: The wishes that were weighed.
         expected: What the call is expected to cost and to take on each model.
         quality: Predicted quality, (n_models,) in the library's order.
-        terms: The constraint functions C_j before weighting, (n_models,) each, by flag.
+        terms: The constraint functions C_j before weighting, (n_models,) each, by flag; that of
+            `worth_usd` is the expected cost in USD.
         objective: The objective, (n_models,); infinite for excluded models.
         exclusions: The limits that applied.
         kept: Whether the model was kept since it waits for the results of its tools; it then

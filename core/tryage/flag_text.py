@@ -4,8 +4,9 @@ A text is a list of parts, separated by `;` or `,`. A part is one of
 
 - a wish: `small` (weight 0.3) or `smallest` (weight 1); likewise `cheap`, `fast`, `recent`,
   `secure`, `concise`, `readable` and their superlatives, with or without `model` after it;
-- a weight or a limit by name: `cost=0.3`, `max cost $0.002`, `max latency 2s`, `max params 10B`,
-  `min context 100k`, `released after 2024-06-01`, `min security local`, `tolerance 0.02`;
+- a weight, a worth or a limit by name: `cost=0.3`, `worth $0.01`, `max cost $0.002`,
+  `max latency 2s`, `max params 10B`, `min context 100k`, `released after 2024-06-01`,
+  `min security local`, `tolerance 0.02`;
 - a capability that is required: `tools`, `vision`, `audio`, `files`, `json schema`, `reasoning`;
 - `only NAME` or `not NAME`, once for each model.
 """
@@ -41,7 +42,8 @@ _WEIGHT_OF_WORDS = {
     for words in synonyms
 }
 
-_LIMIT_WORDS = {
+_VALUE_WORDS = {
+    "worth_usd": ("worth", "worth usd"),
     "max_cost_usd": ("max cost", "max cost usd", "maximum cost", "under $"),
     "max_latency_s": ("max latency", "max latency s", "maximum latency"),
     "max_params": ("max params", "max parameters", "max size", "maximum size"),
@@ -50,10 +52,11 @@ _LIMIT_WORDS = {
     "min_security": ("min security", "at least"),
     "tolerance": ("tolerance", "within"),
 }
-_LIMIT_OF_WORDS = {words: name for name, synonyms in _LIMIT_WORDS.items() for words in synonyms}
+_NAME_OF_WORDS = {words: name for name, synonyms in _VALUE_WORDS.items() for words in synonyms}
 
-_KEYS = sorted((*_LIMIT_OF_WORDS, *WEIGHTS), key=len, reverse=True)
+_KEYS = sorted((*_NAME_OF_WORDS, *WEIGHTS), key=len, reverse=True)
 _UNITS: dict[str, dict[str, float]] = {
+    "worth_usd": {"": 1, "usd": 1},
     "max_cost_usd": {"": 1, "usd": 1},
     "max_latency_s": {"": 1, "s": 1, "ms": 0.001},
     "max_params": {"": 1, "m": 1e6, "b": 1e9, "t": 1e12},
@@ -122,10 +125,11 @@ def without_marks(text: str) -> str:
 def unknown_flag(given: str) -> UnknownFlag:
     """Return the error for a word that is no flag, with the nearest one and the known ones."""
     names = [f.name for f in fields(Flags) if f.init]
-    words = [*names, *_WEIGHT_OF_WORDS, *_LIMIT_OF_WORDS, *CAPABILITIES, "only", "not"]
+    limits = [n for n in names if n not in (*WEIGHTS, "worth_usd")]
+    words = [*names, *_WEIGHT_OF_WORDS, *_NAME_OF_WORDS, *CAPABILITIES, "only", "not"]
     return UnknownFlag(
         f"unknown flag {given!r}.{nearest(given.lower(), words)} Weights: {', '.join(WEIGHTS)}. "
-        f"Limits: {', '.join(n for n in names if n not in WEIGHTS)}. "
+        f"In dollars: worth_usd. Limits: {', '.join(limits)}. "
         f"Words: {', '.join(s[0] for s in _WISHES.values())}, ..."
     )
 
@@ -152,7 +156,7 @@ def _read_value(words: str) -> tuple[str, Any]:
     for key in _KEYS:
         rest = spaced[len(key) :]
         if spaced.startswith(key) and rest and not (key[-1].isalpha() and rest[0].isalnum()):
-            name = _LIMIT_OF_WORDS.get(key, key)
+            name = _NAME_OF_WORDS.get(key, key)
             return name, _READERS.get(name, _read_number)(name, rest.strip(" =:<>"))
     raise unknown_flag(re.split(r"[=:\s]", words)[0] if "=" in words else words)
 
@@ -177,6 +181,7 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "min_context_tokens": lambda name, text: int(_read_number(name, text)),
 }
 _EXAMPLES = {
+    "worth_usd": "$0.01",
     "max_cost_usd": "$0.002",
     "max_latency_s": "2s",
     "max_params": "10B",

@@ -1,4 +1,4 @@
-"""The caller's wishes: weights (soft) and limits (hard)."""
+"""The caller's wishes: weights and a worth in dollars (soft), and limits (hard)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ WEIGHTS = (
     "readability",
     "stickiness",
 )
-"""The soft wishes, in the order in which they are shown."""
+"""The soft wishes on a scale of [0, 1], in the order in which they are shown."""
+
+_LEAST_WORTH_USD = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +31,13 @@ class Flags:
 
     A weight λ says how much predicted quality you give up to go from the worst eligible model to
     the best on that count: 0 ignores it, 0.1 breaks near-ties, 1 makes it matter as much as the
-    whole range of quality. A limit excludes every model that is not known to meet it.
+    whole range of quality. A worth says it in dollars: at `worth_usd=0.1` you give up 0.01 of
+    predicted quality to save a tenth of a cent, on whatever models that is. For people a weight is
+    the easier; for a budget a worth is the better, since one price of quality for all calls buys
+    the most of it. A limit excludes every model that is not known to meet it.
 
     A flag that is `None` was not asked for; a weight of 0 was, and switches off a weaker wish
-    when flags are merged.
+    when flags are merged, as a very large worth does.
 
     Attributes:
         size: Weight on fewer parameters.
@@ -43,6 +48,8 @@ class Flags:
         verbosity: Weight on shorter answers.
         readability: Weight on answers that read more easily.
         stickiness: Weight on staying with the model of the turn before.
+        worth_usd: What one right answer is worth, in USD, at least 1e-9: the expected cost of
+            this call, divided by it, is taken from quality. Beside a weight on cost, both count.
         tolerance: Only models predicted within this much of the best eligible one, in [0, 1].
             With a weight on cost: the cheapest that is nearly as good.
         max_cost_usd: Highest expected cost of this call, in USD.
@@ -73,6 +80,7 @@ class Flags:
     verbosity: float | None = None
     readability: float | None = None
     stickiness: float | None = None
+    worth_usd: float | None = None
     tolerance: float | None = None
     max_cost_usd: float | None = None
     max_latency_s: float | None = None
@@ -84,11 +92,13 @@ class Flags:
     allow: frozenset[str] | None = None
     deny: frozenset[str] | None = None
     weights: dict[str, float] = field(init=False, repr=False, compare=False, hash=False)
-    """The weights that are not zero, by name; computed."""
+    """What each term of the objective is multiplied by, where that is not zero; computed. Of
+    `worth_usd` it is 1 / worth, the weight of a dollar."""
 
     def __post_init__(self) -> None:
         for name in (*WEIGHTS, *_NUMERIC_LIMITS):
             _check_number(name, getattr(self, name))
+        _check_number("worth_usd", self.worth_usd, _LEAST_WORTH_USD)
         if self.tolerance is not None and self.tolerance > 1:
             raise InvalidFlag(f"tolerance={self.tolerance!r}: give a quality gap in [0, 1].")
         for name in ("require", "allow", "deny"):
@@ -99,7 +109,10 @@ class Flags:
             _check_choice("min_security", self.min_security, SECURITY_LEVELS)
         if self.released_after is not None:
             _set(self, "released_after", _as_date(self.released_after))
-        _set(self, "weights", {n: getattr(self, n) for n in WEIGHTS if getattr(self, n)})
+        weights = {n: getattr(self, n) for n in WEIGHTS if getattr(self, n)}
+        if self.worth_usd is not None:
+            weights["worth_usd"] = 1 / self.worth_usd
+        _set(self, "weights", weights)
 
     @classmethod
     def parse(cls, text: str) -> Flags:
@@ -179,13 +192,13 @@ def as_flags(given: Flags | str | dict[str, Any] | None) -> Flags:
     raise InvalidFlag(f"flags={given!r}: give Flags(...), a text, or a dictionary of flags.")
 
 
-def _check_number(name: str, value: object) -> None:
+def _check_number(name: str, value: object, least: float = 0) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidFlag(f"{name}={value!r}: give a number, 0 or more.")
-    if not 0 <= value < float("inf"):
-        raise InvalidFlag(f"{name}={value!r}: give a finite number, 0 or more.")
+        raise InvalidFlag(f"{name}={value!r}: give a number, {least:g} or more.")
+    if not least <= value < float("inf"):
+        raise InvalidFlag(f"{name}={value!r}: give a finite number, {least:g} or more.")
 
 
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -6,8 +6,15 @@ over the models that meet every limit (Hari and Thomson, 2023, arXiv 2308.11601,
 normalisation of C_j ours). C_j is scaled to [0, 1] over the eligible models, 0 the best and 1 the
 worst; the scale is logarithmic for size, cost and latency. Where a card is silent, C_j is 1:
 nobody can promise that an unpriced model is cheap. If all are silent, all are 1, and the term
-decides nothing. A limit that a card cannot prove excludes the model; a capability that the call
-itself needs excludes only models whose card says that they lack it.
+decides nothing.
+
+For `worth_usd`, C is the expected cost in USD as it stands, and λ = 1 / worth: of all rules that
+spend as much in expectation, the one that goes by quality minus cost over a single worth has the
+most expected quality (λ is the budget's Lagrange multiplier). An unpriced model costs as much as
+the dearest eligible one with a price: what a C_j of 1 says of it.
+
+A limit that a card cannot prove excludes the model; a capability that the call itself needs
+excludes only models whose card says that they lack it.
 """
 
 from __future__ import annotations
@@ -118,10 +125,12 @@ def _check(quality: NDArray[np.floating[Any]], cards: Library) -> None:
 def _constraint(
     name: str, expected: Expectations, request: Request, eligible: NDArray[np.bool_] | None
 ) -> FloatArray:
-    """Return C_j (n_models,), scaled to [0, 1] over the eligible models."""
+    """Return C_j (n_models,), scaled to [0, 1] over the eligible models; in USD for a worth."""
     cards = expected.cards
     if name == "cost":
         return _scale(_log(name, expected.cost_usd), eligible)
+    if name == "worth_usd":
+        return _dollars(expected.cost_usd, eligible)
     if name == "latency":
         return _scale(_log(name, expected.latency_s), eligible)
     if name == "stickiness":
@@ -151,6 +160,14 @@ def _scale(raw: FloatArray, eligible: NDArray[np.bool_] | None) -> FloatArray:
     if eligible is not None:  # what is out may lie beyond the ends
         np.minimum(np.maximum(scaled, 0.0, out=scaled), 1.0, out=scaled)
     return scaled
+
+
+def _dollars(usd: FloatArray, eligible: NDArray[np.bool_] | None) -> FloatArray:
+    """Return the costs, with that of the dearest eligible model where they are NaN."""
+    dearest = np.fmax.reduce(usd if eligible is None else usd[eligible])
+    if np.isnan(dearest):  # none is known: nothing to tell the models apart by
+        return np.zeros(len(usd))
+    return np.where(np.isnan(usd), dearest, usd)
 
 
 def _size(card: ModelCard) -> float | None:

@@ -116,7 +116,7 @@ class Router:
         share: Mapping[str, float] | None = None,
         flags: Flags | str | dict[str, Any] | None = None,
     ) -> Flags:
-        """Return flags whose weight on cost meets a budget, or a share of calls, on these prompts.
+        """Return flags that meet a budget, or a share of calls, on these prompts.
 
         See `tryage.budget.calibrate_flags` for the arguments and the errors.
         """

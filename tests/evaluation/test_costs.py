@@ -98,9 +98,10 @@ def test_what_is_expected_decides_and_what_is_measured_is_paid():
     assert usd.tolist() == [[7], [7]]
 
 
-def test_a_model_that_was_not_measured_is_neither_called_nor_the_cheapest():
+@pytest.mark.parametrize("price", [0.001, 1e6])
+def test_a_model_that_was_not_measured_is_neither_called_nor_priced(price):
     quality = np.array([[0.9, 0.6, 0.7]])
-    usd = np.array([[0.001, 10.0, 100.0]])
+    usd = np.array([[price, 10.0, 100.0]])
     scores = np.array([[NAN, 0.3, 0.4]], dtype=np.float32)
     # Of the two on offer the dearer one wins where 90 dollars are less than .1 of an answer.
     routed, _ = sweep(quality, Costs(usd, usd), scores, np.array([901.0, 899.0]))

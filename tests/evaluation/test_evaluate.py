@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from tryage import InvalidTable, Library, ModelCard, PerformanceTable, UnknownModel, UsageError
 from tryage.data import Split, split_by_model, split_by_prompt
 from tryage.evaluation import Measures, evaluate
+from tryage.evaluation.contenders import Predictions
+from tryage.evaluation.costs import Costs
+from tryage.evaluation.judging import Bench
 from tryage.evaluation.plot import check_plot, plot
 from tryage.predictors import get
 from tryage.testing import FunctionPredictor
@@ -179,6 +182,24 @@ def test_cost_at_parity_by_hand():
     assert found.quality == 1
 
 
+@pytest.mark.parametrize(
+    ("quality", "least", "most"),
+    [
+        ((0.5, 0.8, 0.9), 60, 80),  # middle from 60 USD down, and it loses; then cheap
+        ((0.5, 0.6, 0.9), 0, 1e-6),  # cheap comes next, and is level
+        ((0.5, 0.9, 0.8), None, None),  # behind from the start, whatever comes later
+    ],
+)
+def test_the_worth_at_parity_is_the_least_before_the_first_loss(quality, least, most):
+    table = PerformanceTable.from_scores(
+        [f"prompt {n}" for n in range(10)], ["cheap", "middle", "dear"], np.tile([1, 0, 1], (10, 1))
+    )
+    usd = np.tile([1.0, 4.0, 10.0], (10, 1))
+    single = Predictions(np.tile([0.0, 0.0, 1.0], (10, 1)), np.zeros(1))
+    found = Bench(table, single, Costs(usd, usd)).parity_worth(np.tile(quality, (10, 1)))
+    assert np.isnan(found) if least is None else least <= found <= most
+
+
 def test_one_that_never_matches_the_best_single_model_leaves_the_calls_to_it(split):
     worst = FunctionPredictor(lambda prompt, model: float(model == "tiny"))
     found = judged(worst, split.train, split.test).predictor
@@ -209,6 +230,22 @@ def test_a_library_brings_the_costs(split):
     assert found.pair.weak == "coder"
     mean = test.scores[:, test.models.index("coder")].mean()
     assert found.baselines["cheapest"].quality == pytest.approx(float(mean))
+
+
+def test_answers_of_no_length_cost_what_was_read(split):
+    nothing = {"output_tokens": np.zeros(split.train.scores.shape)}
+    train = replace(split.train, measures=nothing)
+    test = replace(split.test, measures={"output_tokens": np.zeros(split.test.scores.shape)})
+    cards = Library(
+        ModelCard(name=name, input_usd_per_mtok=price, output_usd_per_mtok=99)
+        for name, price in zip(test.models, (1, 2, 3, 9), strict=True)
+    )
+    found = judged(get("best_single")(), train, test, library=cards)
+    letters = sum(map(len, test.prompts)) / len(test)
+    cheapest = found.curves["cheapest"].cost_usd[0]
+    assert cheapest == pytest.approx(letters / 4 / 1e6, rel=0.05)
+    assert found.predictor.aiq is not None
+    assert found.predictor.cost_at_parity is not None
 
 
 def test_models_that_were_not_learned_are_never_chosen_and_named(table):

@@ -16,9 +16,9 @@ from tryage.request import EXPECTED_OUTPUT_TOKENS, count_tokens
 
 Array = NDArray[np.float64]
 
-# The flag's weight on cost, from none to so much that only the cheapest model is chosen.
-WEIGHTS: Array = np.concatenate([[0.0], np.geomspace(1e-3, 10, 48), [1e6]])
-_FLOOR_USD = 1e-7  # as in the objective
+# What an answer is worth, in calls of the dearest model: from so much that cost does not count to
+# so little that only the cheapest model is chosen.
+_WORTHS: Array = np.concatenate([[np.inf], np.geomspace(1e3, 1e-3, 61), [1e-9]])
 
 
 @dataclass(frozen=True)
@@ -73,28 +73,41 @@ def call_costs(table: PerformanceTable, learned: PerformanceTable, cards: Librar
     return Costs(expected, np.where(np.isnan(measured), actual, measured))
 
 
-def sweep(
-    quality: Array, costs: Costs, scores: NDArray[np.float32], weights: Array = WEIGHTS
-) -> tuple[Array, Array]:
-    """Return the score and the cost of each prompt's chosen model, (n_prompts, n_weights) each.
+def worths_of(costs: Costs, scores: NDArray[np.float32]) -> Array:
+    """Return values of the flag `worth_usd` that lead from the best models to the cheapest.
 
-    Chosen is the model of the greatest `quality - weight * C`, with C the expected cost on a
-    logarithmic scale, 0 for the cheapest model on offer and 1 for the dearest, as in `choose`.
+    They are multiples of what a call of the dearest model costs on average, so that the same steps
+    are taken whatever the prices.
+    """
+    dearest = float(np.nanmax(column_means(_offered(costs, scores))))
+    return _WORTHS * (dearest or 1.0)  # all may be free
+
+
+def sweep(
+    quality: Array, costs: Costs, scores: NDArray[np.float32], worths: Array
+) -> tuple[Array, Array]:
+    """Return the score and the cost of each prompt's chosen model, (n_prompts, n_worths) each.
+
+    Chosen is the model of the greatest `quality - expected cost / worth`, as in `choose`.
 
     Args:
         quality: Predictions, (n_prompts, n_models).
         costs: Of the same calls.
         scores: What was measured.
-        weights: Of the flag `cost`.
+        worths: Of the flag `worth_usd`; infinite where cost does not count.
     """
-    usd = np.log(np.maximum(costs.expected, _FLOOR_USD))
-    usd[np.isnan(scores)] = np.nan
-    low, high = np.nanmin(usd, axis=1, keepdims=True), np.nanmax(usd, axis=1, keepdims=True)
-    term = np.where(np.isnan(usd), 1.0, (usd - low) / np.where(high > low, high - low, 1.0))
+    usd = _offered(costs, scores)
+    dearest = np.nan_to_num(np.fmax.reduce(usd, axis=1, keepdims=True))
+    usd = np.where(np.isnan(usd), dearest, usd)
     rows = np.arange(len(scores))
-    picks = [chosen(quality - weight * term, scores) for weight in weights.tolist()]
+    picks = [chosen(quality - usd / worth, scores) for worth in worths.tolist()]
     routed = np.column_stack([scores[rows, pick] for pick in picks]).astype(np.float64)
     return routed, np.column_stack([costs.actual[rows, pick] for pick in picks])
+
+
+def _offered(costs: Costs, scores: NDArray[np.float32]) -> Array:
+    """Return the expected costs, NaN also for models that are not on offer."""
+    return np.where(np.isnan(scores), np.nan, costs.expected)
 
 
 def aiq(costs: Array, quality: Array, low: float, high: float) -> float:

@@ -38,9 +38,9 @@ def evaluate(
 ) -> Evaluation:
     """Return how well a predictor routes, beside the baselines, with bootstrap intervals.
 
-    All that is chosen, the best single model, the pair and the weight on cost at parity, is chosen
-    on the training part. For that weight every predictor learns once more from 70 % of it and is
-    tried on the rest; one that comes fitted is tried there as it is.
+    All that is chosen, the best single model, the pair and the worth of an answer at parity, is
+    chosen on the training part. For that worth every predictor learns once more from 70 % of it and
+    is tried on the rest; one that comes fitted is tried there as it is.
 
     Args:
         predictor: A predictor that has learned is taken as it is; another learns from `train`.
@@ -78,15 +78,15 @@ def evaluate(
     pair = choose_pair(train.models, means, usd, strong, weak)
     train = _priced(train, train_cards)
     made = _contenders(predictor, train, test, cards, progress)
-    weights: dict[str, float] = {}
+    worths: dict[str, float] = {}
     if costs is not None:
-        weights, reason = _parity_weights(predictor, train, train_cards, seed, progress)
+        worths, reason = _parity_worths(predictor, train, train_cards, seed, progress)
         notes |= dict.fromkeys(_COST_MEASURES[1:], reason) if reason else {}
     bench = Bench(test, _present(made["best_single"]), costs)
     judge = Judge(bench, pair, repeats, seed)
     progress("drawing resamples")
     measured = {
-        name: Measures() if predictions is None else judge.measure(predictions, weights.get(name))
+        name: Measures() if predictions is None else judge.measure(predictions, worths.get(name))
         for name, predictions in made.items()
     }
     present = {name: predictions for name, predictions in made.items() if predictions is not None}
@@ -169,14 +169,14 @@ def _contenders(
     return made
 
 
-def _parity_weights(
+def _parity_worths(
     predictor: Predictor,
     train: PerformanceTable,
     cards: Library,
     seed: int,
     progress: Callable[[str], None],
 ) -> tuple[dict[str, float], str]:
-    """Return each contender's weight on cost at parity with the best single, or why there is none.
+    """Return each contender's `worth_usd` at parity with the best single, or why there is none.
 
     A contender that learned from the prompts that it is tried on would promise too much, so each
     learns again from a part of them.
@@ -185,12 +185,12 @@ def _parity_weights(
         split = split_by_prompt(train, _VALIDATION, seed)
         parts = _judgeable(split.train, split.test)
     except (CannotSplit, InvalidTable):
-        return {}, "the training part is too small to choose a weight on cost; give more prompts."
-    progress("once more, to choose the weight on cost")
+        return {}, "the training part is too small to choose a worth_usd; give more prompts."
+    progress("once more, to choose the worth_usd at parity")
     made = _contenders(predictor, *parts, cards, progress)
     bench = Bench(parts[1], _present(made["best_single"]), call_costs(parts[1], parts[0], cards))
     present = {name: p for name, p in made.items() if p is not None}
-    return {name: bench.parity_weight(p.quality) for name, p in present.items()}, ""
+    return {name: bench.parity_worth(p.quality) for name, p in present.items()}, ""
 
 
 def _present(predictions: Predictions | None) -> Predictions:

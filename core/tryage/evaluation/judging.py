@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tryage.data.table import PerformanceTable
 from tryage.evaluation.contenders import Predictions
-from tryage.evaluation.costs import WEIGHTS, Costs, aiq, column_means, sweep
+from tryage.evaluation.costs import Costs, aiq, column_means, sweep, worths_of
 from tryage.evaluation.measures import (
     bootstrap_interval,
     calibration_gaps,
@@ -78,15 +78,27 @@ class Bench:
         means = column_means(usd)
         return float(np.nanmin(means)), float(np.nanmax(means))
 
-    def parity_weight(self, quality: Array) -> float:
-        """Return the greatest weight on cost at which a router loses nothing to the best single.
-
-        Infinite where even without a weight it is behind: then the best single is called.
-        """
+    @cached_property
+    def worths(self) -> Array:
+        """What an answer may be worth in USD, from infinity down, (n_worths,)."""
         assert self.costs is not None
-        routed, _ = sweep(quality, self.costs, self.table.scores)
-        level = np.flatnonzero(routed.mean(axis=0) >= self.single_scores.mean() - 1e-12)
-        return float(WEIGHTS[level[-1]]) if len(level) else np.inf
+        return worths_of(self.costs, self.table.scores)
+
+    def sweep(self, quality: Array) -> tuple[Array, Array]:
+        """Return the score and the cost of each prompt's model, (n_prompts, n_worths) each."""
+        assert self.costs is not None
+        return sweep(quality, self.costs, self.table.scores, self.worths)
+
+    def parity_worth(self, quality: Array) -> float:
+        """Return the least worth of an answer before a router first loses to the best single model.
+
+        What it gains at a lesser worth is luck. NaN where it is behind already when cost does not
+        count: then the best single model is called.
+        """
+        routed, _ = self.sweep(quality)
+        behind = routed.mean(axis=0) < self.single_scores.mean() - 1e-12
+        level = int(behind.argmax()) if behind.any() else len(behind)
+        return float(self.worths[level - 1]) if level else np.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +122,8 @@ class Judge:
 
         Args:
             made: Its predictions on the bench.
-            parity: The weight on cost that loses no quality; infinite where none does, and the
-                best single model is called; `None` if it was not sought.
+            parity: The worth of an answer that loses no quality; NaN where none does, and the best
+                single model is called; `None` if it was not sought.
         """
         n_prompts = len(self.bench.table)
         of_means, columns = self._of_means(made, parity)
@@ -135,8 +147,8 @@ class Judge:
         )
 
     def curve(self, made: Predictions) -> Curve:
-        """Return a contender's cost and quality at each weight on cost."""
-        routed, usd = self._sweep(made.quality)
+        """Return a contender's cost and quality at each worth of an answer."""
+        routed, usd = self.bench.sweep(made.quality)
         return Curve(tuple(usd.mean(axis=0).tolist()), tuple(routed.mean(axis=0).tolist()))
 
     def _of_means(self, made: Predictions, parity: float | None) -> tuple[_Statistics, Array]:
@@ -156,7 +168,7 @@ class Judge:
         if bench.costs is not None and parity is not None:
             columns |= self._at_parity(made.quality, parity)
         place = {name: at for at, name in enumerate(columns)}
-        swept = self._sweep(made.quality) if bench.costs is not None else ()
+        swept = bench.sweep(made.quality) if bench.costs is not None else ()
         low, high = bench.cost_range
 
         def measures(means: Array) -> dict[str, Array]:
@@ -176,23 +188,19 @@ class Judge:
 
         return measures, np.column_stack([*columns.values(), *swept])
 
-    def _at_parity(self, quality: Array, weight: float) -> dict[str, Array]:
+    def _at_parity(self, quality: Array, worth: float) -> dict[str, Array]:
         bench = self.bench
         assert bench.costs is not None
-        single, usd = sweep(bench.single.quality, bench.costs, bench.table.scores, np.zeros(1))
+        scores = bench.table.scores
+        single, usd = sweep(bench.single.quality, bench.costs, scores, np.array([np.inf]))
         routed, paid = single, usd
-        if np.isfinite(weight):
-            weights = np.array([weight])
-            routed, paid = sweep(quality, bench.costs, bench.table.scores, weights)
+        if not np.isnan(worth):
+            routed, paid = sweep(quality, bench.costs, scores, np.array([worth]))
         return {
             "parity_cost": paid[:, 0],
             "single_cost": usd[:, 0],
             "parity_gain": (routed - single)[:, 0],
         }
-
-    def _sweep(self, quality: Array) -> tuple[Array, Array]:
-        assert self.bench.costs is not None
-        return sweep(quality, self.bench.costs, self.bench.table.scores)
 
     def _of_pair(self, quality: Array) -> _Statistics:
         """Return how APGR and CPT follow from how often each prompt counts."""

@@ -29,7 +29,7 @@ def check_plot(file: Path) -> None:
 
 
 def plot(evaluation: Evaluation, file: Path) -> None:
-    """Draw mean quality over mean cost, as the weight on cost grows, into a file.
+    """Draw mean quality over mean cost, as an answer is worth less and less, into a file.
 
     Args:
         evaluation: One with curves: where every model's cost is known.

@@ -26,10 +26,10 @@ class Measures:
         cpt50: Share of calls to the strong model that recovers 50 % of the gap.
         cpt80: The same for 80 %.
         aiq: Mean height of the cost-quality curve between the cheapest and the dearest model.
-        cost_at_parity: Cost relative to the best single model's, with the weight on cost chosen on
-            the training part as the greatest that loses no quality; 1 where none does.
-        parity_gain: Mean score ahead of the best single model at that weight; near 0 if the
-            choice holds on the test part.
+        cost_at_parity: Cost relative to the best single model's, with the flag `worth_usd` chosen
+            on the training part as the least that loses no quality; 1 where none does.
+        parity_gain: Mean score ahead of the best single model at that worth; near 0 if the choice
+            holds on the test part.
         calibration_error: Expected calibration error of the predicted quality, ten bins.
         seconds_per_1k: Time to predict a thousand prompts.
         intervals: The 95 % bootstrap interval, over prompts, of each of these.
@@ -60,10 +60,11 @@ class Measures:
 
 @dataclass(frozen=True)
 class Curve:
-    """The cost and the quality of a router as the weight on cost grows.
+    """The cost and the quality of a router as an answer is worth less and less.
 
     Attributes:
-        cost_usd: Mean USD a call at each weight, from none to all on cost.
+        cost_usd: Mean USD a call at each worth, from where cost does not count to where nothing
+            else does.
         quality: Mean score at each.
     """
 
