@@ -125,3 +125,14 @@ def _cut(
             "every prompt to learn from also stands on the test side; give other domains."
         )
     return Split(table.rows(np.flatnonzero(train)), table.rows(np.flatnonzero(mask)))
+
+
+def folds_by_prompt(prompts: Sequence[str], n: int, seed: int) -> NDArray[np.intp]:
+    """Return a number in [0, n) for each prompt, (n_prompts,); prompts that read alike share it.
+
+    With fewer than n distinct prompts, the higher numbers stand empty.
+    """
+    numbers: dict[str, int] = {}
+    groups = np.array([numbers.setdefault(normalise(p), len(numbers)) for p in prompts])
+    folds: NDArray[np.intp] = (np.random.default_rng(seed).permutation(len(numbers)) % n)[groups]
+    return folds

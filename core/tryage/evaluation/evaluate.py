@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from tryage.data.split import split_by_prompt
+from tryage.data.split import folds_by_prompt
 from tryage.data.table import PerformanceTable
-from tryage.errors import CannotSplit, InvalidTable
+from tryage.errors import InvalidTable
 from tryage.evaluation.contenders import BASELINES, Predictions, is_fitted, predict, predict_as
 from tryage.evaluation.costs import Costs, call_costs, cards_of, column_means
 from tryage.evaluation.judging import Bench, Judge
@@ -19,7 +19,7 @@ from tryage.library import Library
 from tryage.predictors.base import Predictor
 
 _COST_MEASURES = ("aiq", "cost_at_parity", "parity_gain")
-_VALIDATION = 0.3
+_FOLDS = 3
 OWN = "predictor"
 """What the predictor's curve is called beside those of the baselines."""
 
@@ -39,8 +39,8 @@ def evaluate(
     """Return how well a predictor routes, beside the baselines, with bootstrap intervals.
 
     All that is chosen, the best single model, the pair and the worth of an answer at parity, is
-    chosen on the training part. For that worth every predictor learns once more from 70 % of it and
-    is tried on the rest; one that comes fitted is tried there as it is.
+    chosen on the training part. For that worth every predictor learns thrice more, each time from
+    two thirds of it, and is tried on the rest; one that comes fitted is tried there as it is.
 
     Args:
         predictor: A predictor that has learned is taken as it is; another learns from `train`.
@@ -179,18 +179,30 @@ def _parity_worths(
     """Return each contender's `worth_usd` at parity with the best single, or why there is none.
 
     A contender that learned from the prompts that it is tried on would promise too much, so each
-    learns again from a part of them.
+    learns again from the others.
     """
-    try:
-        split = split_by_prompt(train, _VALIDATION, seed)
-        parts = _judgeable(split.train, split.test)
-    except (CannotSplit, InvalidTable):
+    fold = folds_by_prompt(train.prompts, _FOLDS, seed)
+    numbers = np.unique(fold)
+    if len(numbers) < 2:
         return {}, "the training part is too small to choose a worth_usd; give more prompts."
-    progress("once more, to choose the worth_usd at parity")
-    made = _contenders(predictor, *parts, cards, progress)
-    bench = Bench(parts[1], _present(made["best_single"]), call_costs(parts[1], parts[0], cards))
-    present = {name: p for name, p in made.items() if p is not None}
-    return {name: bench.parity_worth(p.quality) for name, p in present.items()}, ""
+    progress(f"{len(numbers)} times more, to choose the worth_usd at parity")
+    parts = [
+        (train.rows(np.flatnonzero(fold != n)), train.rows(np.flatnonzero(fold == n)))
+        for n in numbers
+    ]
+    made = [_contenders(predictor, rest, left_out, cards, progress) for rest, left_out in parts]
+    costs = [call_costs(left_out, rest, cards) for rest, left_out in parts]
+    quality = {
+        name: np.concatenate([_present(part[name]).quality for part in made])
+        for name in made[0]
+        if all(part[name] is not None for part in made)
+    }
+    bench = Bench(
+        train.rows(np.argsort(fold, kind="stable")),
+        Predictions(quality["best_single"], np.zeros(1)),
+        Costs(*(np.concatenate([getattr(c, k) for c in costs]) for k in ("expected", "actual"))),
+    )
+    return {name: bench.parity_worth(q) for name, q in quality.items()}, ""
 
 
 def _present(predictions: Predictions | None) -> Predictions:

@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tryage.data.split import folds_by_prompt
 from tryage.data.table import PerformanceTable
 from tryage.errors import UsageError
 from tryage.predictors.baselines import mean_scores
-from tryage.predictors.features import FeaturePredictor, folds_by_prompt, shrunk_means
+from tryage.predictors.features import FeaturePredictor, shrunk_means
 from tryage.predictors.guess import guess_unseen, learn_guess, softmax
 from tryage.predictors.ridge import learn_lines
 

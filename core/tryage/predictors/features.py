@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tryage.data.table import PerformanceTable
-from tryage.data.text import normalise
 from tryage.encoders.form import form, form_one
 from tryage.errors import InvalidTable
 from tryage.predictors.base import Predictor
@@ -117,14 +116,3 @@ def shrunk_means(scores: Array, towards: Array, strength: float) -> Array:
     sums = np.nansum(scores, axis=0, dtype=np.float64)
     means: Array = ((sums + strength * towards) / (counts + strength)).astype(np.float32)
     return means
-
-
-def folds_by_prompt(prompts: Sequence[str], n: int, seed: int) -> Ints:
-    """Return a number in [0, n) for each prompt, (n_prompts,); prompts that read alike share it.
-
-    With fewer than n distinct prompts, the higher numbers stand empty.
-    """
-    numbers: dict[str, int] = {}
-    groups = np.array([numbers.setdefault(normalise(p), len(numbers)) for p in prompts])
-    folds: Ints = (np.random.default_rng(seed).permutation(len(numbers)) % n)[groups]
-    return folds

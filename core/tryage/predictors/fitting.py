@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tryage.data.split import folds_by_prompt
 from tryage.data.table import PerformanceTable
 from tryage.errors import MissingExtra
-from tryage.predictors.features import FeaturePredictor, folds_by_prompt
+from tryage.predictors.features import FeaturePredictor
 
 if TYPE_CHECKING:
     import torch

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tryage import predictors
+from tryage.data.split import folds_by_prompt
 from tryage.data.table import PerformanceTable
 from tryage.errors import InvalidTable, UsageError
 from tryage.predictors.base import Predictor
 from tryage.predictors.baselines import mean_scores
-from tryage.predictors.features import FeaturePredictor, folds_by_prompt, to_unit_range
+from tryage.predictors.features import FeaturePredictor, to_unit_range
 from tryage.predictors.staging import staged
 
 Array = NDArray[np.float32]

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tryage.data.split import folds_by_prompt
 from tryage.data.table import PerformanceTable
 from tryage.errors import CorruptArtifact, InvalidTable, UsageError, nearest
 from tryage.predictors.base import Predictor
 from tryage.predictors.devices import device_of, has_bfloat16, need_torch
-from tryage.predictors.features import folds_by_prompt
 from tryage.predictors.pairwise import position
 from tryage.predictors.readings import Reading
 from tryage.predictors.staging import staged
