@@ -6,8 +6,8 @@ Needs the public tables and `pip install 'tryage[train]'`. Prices are those of t
 and those beside `openllm_lb_v2`; models without a price are left out, the best single is the best
 of those that have one. Its answers there are read off log-likelihoods, so that only prompts cost;
 elsewhere an answer's length is measured (`mmlu_pro`) or the card's usual one. Splits are 70/30 by
-prompt; how much a right answer is worth is chosen on 30 % of the training side (`tryage.evaluation`).
-Writes `results/parity.md`.
+prompt; what a right answer is worth is chosen on the training side, left out by thirds. Writes
+`results/parity.md`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class WithoutMeasured(DefaultPredictor):
     """The default predictor, its cards without what was measured on these very tables."""
 
     def fit(self, table: PerformanceTable) -> WithoutMeasured:
+        """Learn from one table and return self."""
         return self.fit_tables({"table": table}, library_without(MEASURED))
 
 

@@ -53,7 +53,7 @@ class StackPredictor(Predictor):
     """
 
     name: ClassVar[str] = "stack"
-    members: Sequence[str] = ("ridge", "clusters", "domain", "mlp", "item_response")
+    members: Sequence[str] = ("domain", "mlp", "knn")
     equal: bool = False
     folds: int = 3
     left_out: Literal["prompts", "domains"] = "prompts"
