@@ -7,6 +7,7 @@ Messages are never searched for words.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -39,6 +40,7 @@ _NOT_UP_TO_IT = {
     "ContextOverflowError",  # langchain-core
     "ContextWindowExceededError",  # litellm
     "OutputParserException",  # langchain-core, llama-index: the answer is not of the structure
+    "NoRoom",  # tryage.gateway: at the limit that its settings give it
 }
 
 
@@ -67,13 +69,33 @@ def judge(error: BaseException) -> Verdict:
 
 
 def retry_after_s(error: BaseException) -> float | None:
-    """Return the seconds that the provider asked to wait, if the error carries them."""
+    """Return the seconds that the provider asked to wait, if the error carries them.
+
+    The header holds seconds or a date (RFC 9110, 10.2.3); a date that has passed is 0 seconds.
+    """
     response = getattr(error, "response", None)
     get: Callable[[str], Any] | None = getattr(getattr(response, "headers", None), "get", None)
-    try:
-        return float(get("retry-after")) if get is not None else None
-    except (TypeError, ValueError):  # absent, or a date
+    given = get("retry-after") if get is not None else None
+    if not given:
         return None
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        return _seconds_until(str(given))
+    return seconds if 0 <= seconds < math.inf else None
+
+
+def _seconds_until(date: str) -> float | None:
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime  # slow to load, and seldom needed
+
+    try:
+        when = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    if when.tzinfo is None:  # the zone "-0000": UTC of unknown origin
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
 def _status(error: BaseException) -> int | None:

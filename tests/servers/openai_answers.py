@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 17}
+"""What every call is said to have used."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,40 @@ def reply_to(body: dict[str, Any]) -> Reply:
     for stop in [stops] if isinstance(stops, str) else stops:
         text = text.split(stop)[0]
     return Reply(text)
+
+
+def completion(model: str, reply: Reply) -> dict[str, Any]:
+    """Return a whole answer."""
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text or None}
+    if reply.tool_calls:
+        message["tool_calls"] = list(reply.tool_calls)
+    choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
+    return {**_frame(model, "chat.completion"), "choices": [choice], "usage": USAGE}
+
+
+def events(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a stream: the role alone, the content, the end, the usage if wished."""
+    model, reply = body["model"], reply_to(body)
+    frame = _frame(model, "chat.completion.chunk")
+
+    def event(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        return {**frame, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+    yield event({"role": "assistant", "content": ""})
+    for word in reply.words:
+        yield event({"content": word})
+    for index, call in enumerate(reply.tool_calls):
+        function = {"name": call["function"]["name"], "arguments": ""}
+        yield event({"tool_calls": [{**call, "index": index, "function": function}]})
+        arguments = {"arguments": call["function"]["arguments"]}
+        yield event({"tool_calls": [{"index": index, "function": arguments}]})
+    yield event({}, reply.finish_reason)
+    if (body.get("stream_options") or {}).get("include_usage"):
+        yield {**frame, "choices": [], "usage": USAGE}
+
+
+def _frame(model: str, kind: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": model}
 
 
 def _wanted_tool(body: dict[str, Any]) -> dict[str, Any] | None:

@@ -20,14 +20,12 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from tests.servers.openai_answers import Reply, reply_to
+from tests.servers.openai_answers import USAGE, completion, events, reply_to
 
-USAGE = {"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 17}
-"""What every call is said to have used."""
+__all__ = ["USAGE", "OpenAIServer"]
 
 SLOW_S = 0.1
 
@@ -127,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._break_off()
         else:
             time.sleep(SLOW_S if model == "slow" else 0)
-            self._send_json(_completion(model, reply_to(body)))
+            self._send_json(completion(model, reply_to(body)))
 
     def do_GET(self) -> None:
         models = [{"id": name, "object": "model"} for name in self.server.requests]
@@ -150,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         model = body["model"]
-        for number, event in enumerate(_events(body)):
+        for number, event in enumerate(events(body)):
             if (model, number) in (("boom-opening", 1), ("boom-midstream", 4)):
                 return self._break_off()
             time.sleep(SLOW_S if model == "slow" else 0)
@@ -167,36 +165,3 @@ class _Handler(BaseHTTPRequestHandler):
     def _break_off(self) -> None:
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
-
-
-def _completion(model: str, reply: Reply) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text or None}
-    if reply.tool_calls:
-        message["tool_calls"] = list(reply.tool_calls)
-    choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
-    return {**_frame(model, "chat.completion"), "choices": [choice], "usage": USAGE}
-
-
-def _events(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the events of a stream: the role alone, the content, the end, the usage if wished."""
-    model, reply = body["model"], reply_to(body)
-    frame = _frame(model, "chat.completion.chunk")
-
-    def event(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        return {**frame, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-
-    yield event({"role": "assistant", "content": ""})
-    for word in reply.words:
-        yield event({"content": word})
-    for index, call in enumerate(reply.tool_calls):
-        function = {"name": call["function"]["name"], "arguments": ""}
-        yield event({"tool_calls": [{**call, "index": index, "function": function}]})
-        arguments = {"arguments": call["function"]["arguments"]}
-        yield event({"tool_calls": [{"index": index, "function": arguments}]})
-    yield event({}, reply.finish_reason)
-    if (body.get("stream_options") or {}).get("include_usage"):
-        yield {**frame, "choices": [], "usage": USAGE}
-
-
-def _frame(model: str, kind: str) -> dict[str, Any]:
-    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": model}

@@ -9,8 +9,11 @@ import typer
 from tryage.cli.calibrate import anchors, calibrate
 from tryage.cli.demo import demo
 from tryage.cli.evaluate import evaluate
+from tryage.cli.keys import keys
+from tryage.cli.log import log
 from tryage.cli.models import models
 from tryage.cli.route import route
+from tryage.cli.serve import serve
 from tryage.cli.train import train
 from tryage.errors import TryageError, UsageError
 
@@ -29,6 +32,9 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(anchors)
 app.command()(calibrate)
+app.add_typer(log, name="log")
+app.add_typer(keys, name="keys")
+app.command()(serve)
 
 
 def main() -> None:

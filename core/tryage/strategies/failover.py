@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TypeVar
 
 from tryage.errors import AllModelsFailed
@@ -13,7 +13,7 @@ from tryage.strategies.base import Answer, Attempt, Call, Outcome, Strategy
 T = TypeVar("T")
 
 
-def failover(order: Sequence[str], breaker: CircuitBreaker) -> Strategy[T]:
+def failover(order: Iterable[str], breaker: CircuitBreaker) -> Strategy[T]:
     """Return the strategy that calls one model at a time until one answers.
 
     Models that the breaker rests are passed by, and tried only when every other one has failed:
@@ -21,7 +21,8 @@ def failover(order: Sequence[str], breaker: CircuitBreaker) -> Strategy[T]:
     (see `tryage.failures`) is raised at once, as it is.
 
     Args:
-        order: The models from best to worst, as in `Decision.order`; at least one.
+        order: The models from best to worst, as in `Decision.order`; at least one. An iterator is
+            read as the models are tried, so that two strategies can share one.
         breaker: What is known of their health; told of each success and failure.
 
     Raises:

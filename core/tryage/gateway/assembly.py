@@ -1,0 +1,53 @@
+"""The whole gateway: the server with its keys, its record and its page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from tryage.gateway.app import create_app
+from tryage.gateway.budgets import HOLD_S
+from tryage.gateway.keeper import DatabaseKeeper
+from tryage.gateway.record.database import open_database
+from tryage.gateway.record.writer import Writer
+from tryage.gateway.settings import Settings
+from tryage.gateway.watchers import Watching
+
+
+def assemble(settings: Settings) -> FastAPI:
+    """Return the gateway that `tryage serve` runs: it opens the database that the settings name.
+
+    Raises:
+        UsageError: The settings do not fit together, or a key of an upstream is missing.
+        DatabaseFailed: The database cannot be reached.
+    """
+    budgets = open_database(settings.record.url)
+    record = open_database(settings.record.url, durable=True)
+    writer = Writer(record, buffer=settings.record.buffer)
+    keeper = DatabaseKeeper(
+        budgets,
+        required=settings.keys_required,
+        hold_s=max(HOLD_S, 2 * settings.timeouts.whole_s),
+    )
+    watching = Watching(settings, record=writer)
+    closing = (keeper.close, writer.close, budgets.dispose, record.dispose)
+    return create_app(
+        settings,
+        keeper=keeper,
+        watchers=[writer.watch, *watching.watchers],
+        routes=watching.routes,
+        resources=[_closed_at_the_end(closing), *watching.resources],
+    )
+
+
+@asynccontextmanager
+async def _closed_at_the_end(closing: Sequence[Callable[[], object]]) -> AsyncIterator[None]:
+    """Close things one after the other when the server ends; in a thread, since each may wait."""
+    try:
+        yield
+    finally:
+        for close in closing:
+            await asyncio.to_thread(close)

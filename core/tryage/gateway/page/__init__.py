@@ -1,0 +1,1 @@
+"""The page for people at `/`, and the figures that it shows."""

@@ -1,0 +1,1 @@
+"""The record: what every request came to, in SQLite or PostgreSQL."""
