@@ -41,9 +41,10 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5, help="splits of each table")
     parser.add_argument("--encoder", help="also with this sentence encoder, a name or a folder")
+    parser.add_argument("--only", default=",".join(LIGHT), help="these light predictors")
     options = parser.parse_args()
     makers: dict[str, Made] = {n: get(n) for n in ("best_single", "per_domain_best", "knn")}
-    makers |= {name: get(name) for name in ("default", *LIGHT)}
+    makers |= {name: get(name) for name in ("default", *options.only.split(","))}
     if options.encoder:
         makers["domain + encoder"] = partial(get("domain"), encoder=options.encoder)
     tables = {
@@ -65,8 +66,9 @@ def main() -> None:
         ],
         [row(name, by_prompt) for name in makers],
     )
-    new = {name: makers[name] for name in ("best_single", "knn", "default", "domain")}
-    new["stack weighed by domains left out"] = partial(get("stack"), left_out="domains")
+    new: dict[str, Made] = {n: get(n) for n in ("best_single", "knn", "default", "domain")}
+    careful = partial(get("stack"), members=("domain",), folds=5, left_out="domains")
+    new["domain, weighed by domains left out"] = careful
     by_domain = {
         name: routed_by(new, table, split_by_domain, options.seeds)
         for name, table in tables.items()

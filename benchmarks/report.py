@@ -48,8 +48,22 @@ def commit() -> str:
     return shown.stdout.strip() or "unknown"
 
 
-def write(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Path:
-    """Write a table as Markdown under `results`, print it, and return the file's path."""
+def write(
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    below: Sequence[str] = (),
+) -> Path:
+    """Write a table as Markdown under `results`, print it, and return the file's path.
+
+    Args:
+        name: Of the file.
+        title: Above the table.
+        header: The names of the columns.
+        rows: The table.
+        below: Paragraphs that stand below it.
+    """
     lines = [
         f"# {title}",
         "",
@@ -59,6 +73,7 @@ def write(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[
         f"|{' --- |' * len(header)}",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
+        *(line for paragraph in below for line in (paragraph, "")),
     ]
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.md"
