@@ -46,7 +46,8 @@ def main() -> None:
     makers: dict[str, Made] = {n: get(n) for n in ("best_single", "per_domain_best", "knn")}
     makers |= {name: get(name) for name in ("default", *options.only.split(","))}
     if options.encoder:
-        makers["domain + encoder"] = partial(get("domain"), encoder=options.encoder)
+        for name in ("domain", "stack"):
+            makers[f"{name} + encoder"] = partial(get(name), encoder=options.encoder)
     tables = {
         name: PerformanceTable.read(options.tables / f"{name}.parquet", extras=()) for name in MANY
     }
