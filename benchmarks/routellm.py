@@ -21,11 +21,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from default_predictor import MANY, MEASURED, STRONG, WEAK, library_without
-from encoded import EncodedDomain, EncodedMLP, EncodedRidge, encode
 from gap_line import carried_over, features_of, line, passage_of, ranks, scaled, scaling, spread
 from report import write
 
@@ -113,9 +113,7 @@ def main() -> None:
         if options.only in name:
             rows += baselines(target)
             if name in FAMILIAR:  # the 144 prompts of MT-Bench teach nothing
-                if options.encoder:
-                    encode(options.encoder, target.table.prompts)
-                rows += own_rows(target, heavy, bool(options.encoder))
+                rows += own_rows(target, heavy, options.encoder)
             rows += elsewhere(target, targets, others)
             if name in FAMILIAR:
                 rows += told(target, others[FAMILIAR[name]])
@@ -141,7 +139,9 @@ def baselines(target: Target) -> Rows:
     return rows
 
 
-def own_rows(target: Target, heavy: Mapping[str, Callable[[], Predictor]], encoded: bool) -> Rows:
+def own_rows(
+    target: Target, heavy: Mapping[str, Callable[[], Predictor]], encoder: str | None
+) -> Rows:
     """Return the lines of routers that learn on the table's own rows."""
     learned = "own rows, 5 folds"
     makers: dict[str, Callable[[], Predictor]] = {
@@ -149,18 +149,16 @@ def own_rows(target: Target, heavy: Mapping[str, Callable[[], Predictor]], encod
         for name in ("bradley_terry", "matrix_factorisation", "hybrid", "knn", "ridge", "bilinear")
     }
     mean = {"default": DefaultPredictor, "mlp": get("mlp")}
-    with_encoder: dict[str, Callable[[], Predictor]] = {
-        "ridge + encoder": EncodedRidge,
-        "mlp + encoder": EncodedMLP,
-    }
+    light = ["ridge", "mlp"]
     if len(set(target.table.domains)) > 1:
         mean["domain"] = get("domain")
-        with_encoder["domain + encoder"] = EncodedDomain
-    makers |= mean | dict(heavy) | (with_encoder if encoded else {})
+        light.append("domain")
+    with_encoder = {f"{name} + encoder": partial(get(name), encoder=encoder) for name in light}
+    makers |= mean | dict(heavy) | (with_encoder if encoder else {})
     found = {name: out_of_fold(target, maker) for name, maker in makers.items()}
     found["gap ridge"] = gap_ridge(target)
     found[f"mean of {', '.join(mean)}"] = np.mean([found[n] for n in mean], axis=0)
-    if encoded:
+    if encoder:
         both = [*mean, *with_encoder]
         found[f"mean of {', '.join(both)}"] = np.mean([found[n] for n in both], axis=0)
     return [target.row(name, learned, preference) for name, preference in found.items()]
