@@ -147,7 +147,7 @@ def measure(ports: dict[str, int], seconds: float, rounds: int) -> list[list[str
     turns = [(*one, way) for one in loads for _ in range(rounds) for way in ports]
     for way, port in ports.items():
         for stream, count in loads:
-            _check(way, load(port, request(stream=stream), count, most=20 * count, seconds=10))
+            _check(way, load(port, request(stream=stream), count, seconds=0.5))
     for stream, count, way in track(turns, description="loads", transient=True):
         done = _check(way, load(ports[way], request(stream=stream), count, seconds=seconds))
         taken.setdefault((stream, count, way), []).append(done)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from typing import Any
 
 import uvloop
 
@@ -63,8 +64,7 @@ class _Upstream(asyncio.Protocol):
 
     plain, pieces = _plain(), _pieces()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
         self._transport, self._request = transport, b""
 
     def data_received(self, data: bytes) -> None:
@@ -139,8 +139,7 @@ class _Client(asyncio.Protocol):
         self._waits = False
         self.done = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._ask()
 

@@ -42,44 +42,57 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="splits of each table")
     parser.add_argument("--encoder", help="also with this sentence encoder, a name or a folder")
     parser.add_argument("--only", default=",".join(LIGHT), help="these light predictors")
+    parser.add_argument("--cut", choices=("prompts", "domains"), help="one of the two files alone")
     options = parser.parse_args()
-    makers: dict[str, Made] = {n: get(n) for n in ("best_single", "per_domain_best", "knn")}
-    makers |= {name: get(name) for name in ("default", *options.only.split(","))}
-    if options.encoder:
-        for name in ("domain", "stack"):
-            makers[f"{name} + encoder"] = partial(get(name), encoder=options.encoder)
     tables = {
         name: PerformanceTable.read(options.tables / f"{name}.parquet", extras=()) for name in MANY
     }
-    by_prompt = {
-        name: routed_by(makers, table, split_by_prompt, options.seeds)
-        for name, table in tables.items()
+    if options.cut != "domains":
+        in_tables(tables, options.seeds, options.only.split(","), options.encoder)
+    if options.cut != "prompts":
+        in_new_domains(tables, options.seeds)
+
+
+def in_tables(
+    tables: dict[str, PerformanceTable], seeds: int, light: list[str], encoder: str | None
+) -> None:
+    """Judge predictors on prompts of the kinds that they learned from."""
+    makers: dict[str, Made] = {n: get(n) for n in ("best_single", "per_domain_best", "knn")}
+    makers |= {name: get(name) for name in ("default", *light)}
+    if encoder:
+        for name in ("domain", "stack"):
+            makers[f"{name} + encoder"] = partial(get(name), encoder=encoder)
+    routed = {
+        name: routed_by(makers, table, split_by_prompt, seeds) for name, table in tables.items()
     }
     write(
         "predictors",
-        f"Light predictors in a table: gain over the best single model × 1000, {options.seeds} "
-        "splits, 95 % bootstrap interval over prompts; `per_domain_best` is told the domain",
+        f"Light predictors in a table: gain over the best single model × 1000, {seeds} splits, "
+        "95 % bootstrap interval over prompts; `per_domain_best` is told the domain",
         [
             "predictor",
             *(f"`{name}`" for name in tables),
             "mean of the tables",
             "the same over `per_domain_best`",
         ],
-        [row(name, by_prompt) for name in makers],
+        [row(name, routed) for name in makers],
     )
-    new: dict[str, Made] = {n: get(n) for n in ("best_single", "knn", "default", "domain")}
+
+
+def in_new_domains(tables: dict[str, PerformanceTable], seeds: int) -> None:
+    """Judge predictors on domains that they never saw."""
+    makers: dict[str, Made] = {n: get(n) for n in ("best_single", "knn", "default", "domain")}
     careful = partial(get("stack"), members=("domain",), folds=5, left_out="domains")
-    new["domain, weighed by domains left out"] = careful
-    by_domain = {
-        name: routed_by(new, table, split_by_domain, options.seeds)
-        for name, table in tables.items()
+    makers["domain, weighed by domains left out"] = careful
+    routed = {
+        name: routed_by(makers, table, split_by_domain, seeds) for name, table in tables.items()
     }
     write(
         "new_domains",
         "Whole domains held out: gain over the model that is best in the others × 1000, "
-        f"{options.seeds} splits, 95 % bootstrap interval over prompts",
+        f"{seeds} splits, 95 % bootstrap interval over prompts",
         ["predictor", *(f"`{name}`" for name in tables), "mean of the tables"],
-        [row(name, by_domain)[:-1] for name in new],
+        [row(name, routed)[:-1] for name in makers],
     )
 
 

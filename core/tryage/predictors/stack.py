@@ -102,7 +102,7 @@ class StackPredictor(Predictor):
         """Return each member's weight, float32 (n_members,)."""
         n = len(self.members_)
         fold = self._fold(table)
-        if self.equal or n == 1 or fold.max() == 0:  # one prompt cannot be left out
+        if self.equal or fold.max() == 0:  # one prompt cannot be left out
             return np.full(n, 1 / n, dtype=np.float32)
         predicted = np.zeros((n, *table.scores.shape), dtype=np.float32)
         for number in np.unique(fold):
