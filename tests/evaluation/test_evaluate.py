@@ -341,3 +341,24 @@ def test_a_plot_that_cannot_be_is_refused_before_the_work(tmp_path):
         check_plot(tmp_path / "curves.gif")
     with pytest.raises(UsageError, match="there is no folder"):
         check_plot(tmp_path / "none" / "curves.png")
+
+
+def test_a_call_costs_by_its_own_length_where_the_worth_is_chosen_too(monkeypatch):
+    benches = []
+
+    class Seen(Bench):
+        def __post_init__(self):
+            benches.append(self)
+
+    monkeypatch.setattr("tryage.evaluation.evaluate.Bench", Seen)
+    prompts = [f"{n} " + "word " * (10 + 40 * (n % 2)) for n in range(40)]
+    scores = [[n % 2, 1] for n in range(40)]
+    table = PerformanceTable.from_scores(prompts, ["small", "large"], scores)
+    cards = Library(
+        ModelCard(name=name, input_usd_per_mtok=usd, output_usd_per_mtok=usd)
+        for name, usd in (("small", 1.0), ("large", 10.0))
+    )
+    split = split_by_prompt(table, 0.3)
+    evaluate(get("knn")(k=3), split.train, split.test, library=cards, repeats=1)
+    assert len(benches) == 2  # where the worth is chosen, and where it is judged
+    assert all(np.ptp(bench.costs.expected[:, 0]) > 0 for bench in benches)

@@ -76,7 +76,6 @@ def evaluate(
     usd = column_means(call_costs(train, train, train_cards).expected)
     means = column_means(train.scores.astype(np.float64))
     pair = choose_pair(train.models, means, usd, strong, weak)
-    train = _priced(train, train_cards)
     made = _contenders(predictor, train, test, cards, progress)
     worths: dict[str, float] = {}
     if costs is not None:
@@ -159,6 +158,7 @@ def _contenders(
     progress: Callable[[str], None],
 ) -> dict[str, Predictions | None]:
     """Return the predictions of the predictor and of the baselines on the test part, by name."""
+    train = _priced(train, cards.select(train.models))
     if not is_fitted(predictor):
         progress(f"{predictor.name} learns from {len(train):,} prompts")
         predictor = replace(predictor).fit(train)
