@@ -20,10 +20,11 @@ from typing import Any
 
 import uvloop
 
-WORDS = (
+ANSWER = (
     "Entropy counts the ways in which a thing can look the same; there are more ways to be mixed "
     "than to be sorted, so what is left alone gets mixed."
-).split()
+)
+WORDS = ANSWER.split()
 FIRST = WORDS[0].encode()
 """What the first content of every answer holds."""
 
@@ -35,7 +36,7 @@ _END = b"0\r\n\r\n"
 
 
 def _plain() -> bytes:
-    message = {"role": "assistant", "content": " ".join(WORDS)}
+    message = {"role": "assistant", "content": ANSWER}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     body = {**_FRAME, "object": "chat.completion", "choices": [choice], "usage": _USAGE}
     content = json.dumps(body).encode()

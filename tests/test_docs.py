@@ -6,6 +6,11 @@ import doctest
 import gc
 import importlib
 import re
+import shlex
+import shutil
+import subprocess
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,9 +19,15 @@ from llama_index.core.instrumentation import get_dispatcher
 
 import tryage
 from tests.servers.openai_server import OpenAIServer
+from tryage.gateway.assembly import assemble
+from tryage.gateway.serve import listen, server_of
+from tryage.gateway.settings import Settings as GatewaySettings
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CURL = re.compile(r"^\$ (curl .*)$", re.MULTILINE)
+GATEWAY = "http://127.0.0.1:8000"
+"""Where the pages say that a gateway listens; the tests' own listens elsewhere."""
 
 
 def programs():
@@ -56,7 +67,49 @@ def test_the_program_runs(path, code, tmp_path, monkeypatch, nothing_stays):
         # Whatever the page calls at OpenAI is answered on this machine.
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.setenv("OPENAI_API_BASE", server.base_url)
-        exec(compile(code, str(path), "exec"), {"__name__": "__main__", "__file__": str(path)})
+        if GATEWAY not in code:
+            run(path, code)
+            return
+        with gateway(server, tmp_path) as address:
+            run(path, code.replace(GATEWAY, address))
+
+
+def run(path, code):
+    exec(compile(code, str(path), "exec"), {"__name__": "__main__", "__file__": str(path)})
+
+
+@contextmanager
+def gateway(server, folder):
+    """Run the whole gateway before two models of the server; yields its address."""
+    names = ("gpt-4o-mini", "gpt-4o")
+    settings = GatewaySettings.model_validate(
+        {
+            "server": {"port": 0},
+            "record": {"url": f"sqlite:///{folder}/tryage.db"},
+            "upstreams": [{"name": name, "base_url": server.base_url} for name in names],
+        }
+    )
+    with listen(settings.server) as bound:
+        running = server_of(assemble(settings), settings.server)
+        thread = threading.Thread(target=running.run, args=([bound],))
+        thread.start()  # who connects before it has started waits in the socket's queue
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            running.should_exit = True
+            thread.join()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "gateway.md"])
+def test_the_calls_with_curl_are_answered(page, tmp_path):
+    commands = CURL.findall(page.read_text(encoding="utf-8"))
+    assert commands
+    with OpenAIServer() as server, gateway(server, tmp_path) as address:
+        for command in commands:
+            words = shlex.split(command.replace(GATEWAY, address))
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            assert "heard: " in done.stdout
 
 
 def documented():

@@ -96,7 +96,7 @@ class Served:
         return self.entries
 
 
-def _until(ready: Any, timeout_s: float = 20.0) -> None:
+def _until(ready: Any, timeout_s: float = 60.0) -> None:
     """Wait for what another thread does."""
     end = time.monotonic() + timeout_s
     while not ready():

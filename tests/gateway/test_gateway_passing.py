@@ -201,7 +201,7 @@ def test_images_pass_and_need_a_model_that_sees(upstream):
     assert upstream.calls("first") == 0
 
 
-def test_logprobs_usage_and_unknown_fields_reach_the_client(client, upstream):
+def test_logprobs_usage_and_unknown_fields_reach_the_client(client, served, upstream):
     logprobs = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": [72], "top_logprobs": []}]}
     choice = {
         "index": 0,
@@ -219,6 +219,7 @@ def test_logprobs_usage_and_unknown_fields_reach_the_client(client, upstream):
     assert answer.choices[0].logprobs.content[0].logprob == -0.1
     assert answer.choices[0].message.reasoning_content == "hm"
     assert answer.usage.prompt_tokens_details.cached_tokens == 8
+    assert served.entry().cached_input_tokens == 8
 
 
 @pytest.mark.parametrize("prompt", ["Once upon a time", ["Once", "Twice"]])

@@ -13,7 +13,7 @@ from tryage.gateway import keys
 from tryage.gateway.keeper import DatabaseKeeper
 from tryage.gateway.keeping import Expected, Pass
 from tryage.gateway.keys import Limits, add_key, read_keys, recognise, revoke_key
-from tryage.gateway.record.database import open_database
+from tryage.gateway.record.database import DatabaseFailed, open_database
 from tryage.gateway.refusals import Refused
 
 pytest_plugins = ["tests.gateway.databases"]
@@ -188,6 +188,21 @@ async def test_only_an_admin_sees_how_the_gateway_does(tmp_path):
     assert refused.value.status == 403
     keeper.close()
     engine.dispose()
+
+
+async def test_every_key_may_look_whatever_it_may_ask_for(keeper, engine):
+    _, secret = add_key(engine, "alice", models=["tryage:cheap*"])
+    wait_for(lambda: keeper._keys)
+    for model in ("", "gpt-4o"):
+        assert (await keeper.admit(secret, Expected(scope="look", model=model))).name == "alice"
+
+
+async def test_a_database_that_is_lost_at_the_start_is_named_in_one_line(engine):
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE tryage_keys")
+    with pytest.raises(DatabaseFailed, match="cannot be used: .*tryage_keys") as failed:
+        DatabaseKeeper(engine)
+    assert "\n" not in str(failed.value)
 
 
 async def test_where_no_key_is_required_a_wrong_one_is_still_wrong(tmp_path):

@@ -72,7 +72,7 @@ def test_the_latest_are_listed_first(traffic):
         {"model": "small", "started_s": 0.01, "seconds": 0.2, "error": None, "status": None}
     ]
     shown = tryage("log", "--db", traffic)
-    for part in ("alice", "large", "AllModelsFailed", "100 / 10", "0.010000"):
+    for part in ("alice", "large", "AllModelsFailed", "100/10", "0.010000"):
         assert part in shown
 
 
@@ -154,6 +154,35 @@ def prompted(tmp_path):
     return url
 
 
+def test_an_id_may_be_shortened(tmp_path):
+    url = f"sqlite:///{tmp_path}/record.db"
+    ids = ["0123456789abcdef", "0123456789abcdef00"]
+    written(url, [entry(n, id=name) for n, name in enumerate(ids)])
+    tryage("log", "score", ids[0], 0.5, "--db", url)  # one id that is the beginning of another
+    tryage("log", "score", ids[1], 1, "--db", url)
+    scores = {row["id"]: row["score"] for row in tryage_json("log", "--db", url)["entries"]}
+    assert scores == {ids[0]: 0.5, ids[1]: 1}
+
+
+def test_the_latest_can_be_read_in_a_narrow_window(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/record.db"
+    now = datetime.now(UTC)
+    written(
+        url,
+        [
+            entry(1, id="a" * 32, time=now, asked="tryage:cheapest", model="gpt-4o-mini"),
+            entry(2, id="b" * 32, time=NOON - timedelta(days=400), asked="[red]odd"),
+            entry(3, id="c" * 32, time=now, model=None, error="AllModelsFailed", status=503),
+        ],
+    )
+    shown = CliRunner().invoke(app, ["log", "--db", url], env={"COLUMNS": "80"}).stdout
+    rows = {line.split()[1]: line.split() for line in shown.splitlines()[2:]}
+    assert rows["aaaaaaaa"][2:] == ["tryage:cheapest", "gpt-4o-mini", "100/10", "0.001000", "0.25"]
+    assert rows["bbbbbbbb"][:3:2] == ["2025-10-18", "[red]odd"]
+    assert rows["cccccccc"][3] == "AllModelsFailed"
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
 def test_the_export_is_a_performance_table(prompted, tmp_path, ending):
     out = tmp_path / f"traffic.{ending}"
@@ -209,6 +238,10 @@ def test_scores_are_checked(prompted, tmp_path):
         tryage("log", "score", "e000000", "1.5", "--db", prompted)
     with pytest.raises(UsageError, match="nan is outside"):
         tryage("log", "score", "e000000", "nan", "--db", prompted)
+    with pytest.raises(UsageError, match="several ids begin with 'e00000'"):
+        tryage("log", "score", "e00000", "0.5", "--db", prompted)
+    with pytest.raises(UsageError, match="no answer '%'"):
+        tryage("log", "score", "%", "0.5", "--db", prompted)
     with pytest.raises(UsageError, match="no answer 'e999999'"):
         tryage("log", "score", "e999999", "0.5", "--db", prompted)
     with pytest.raises(UsageError, match="parquet, .csv, .jsonl"):
@@ -266,13 +299,17 @@ def test_the_database_is_that_of_the_config_file(tmp_path, monkeypatch):
         '[server]\nreference = "gpt-4o"\n[record]\nurl = "sqlite:///mine.db"\n'
         '[[upstreams]]\nname = "small"\nbase_url = "http://127.0.0.1:1/v1"\n'
     )
-    with pytest.raises(UsageError, match=r"no database 'mine\.db'"):
+    with pytest.raises(UsageError, match=rf"no database '{tmp_path}/mine\.db'"):
         tryage("log", "--config", config)
     with pytest.raises(UsageError, match=r"no database 'tryage\.db'"):
         tryage("keys", "list")
     with pytest.raises(UsageError, match="not both"):
         tryage("log", "--config", config, "--db", "sqlite:///x.db")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     tryage("keys", "add", "alice", "--config", config)
+    assert (tmp_path / "mine.db").exists()
+    monkeypatch.chdir(tmp_path)
     assert [key["name"] for key in tryage_json("keys", "list", "--config", config)["keys"]] == [
         "alice"
     ]

@@ -66,6 +66,7 @@ def test_an_entry_is_stored_whole(engine, make):
         first_token_s=0.1,
         prompt="Why?\n" + "é" * 10,
         response="🙂",
+        cached_input_tokens=90,
         traceparent="00-0-0-01",
     )
     make().watch(whole)
@@ -355,6 +356,7 @@ def test_reading_does_not_wait_for_writing(tmp_path):
         ("sqlite:////no/such/folder/tryage.db", "unable to open database file"),
         ("postgresql://me:hunter2@127.0.0.1:1/x", "cannot be used.*Check that it is there"),
         ("://me:hunter2@", "not the URL of a database"),
+        ("postgresql://me:hunter2@host:port/x", "not the URL of a database"),
     ],
 )
 def test_a_database_that_cannot_be_is_named_in_one_line(url, says):

@@ -21,6 +21,7 @@ from tests.gateway.watched import (
     entry,
     library,
 )
+from tryage import Library, ModelCard
 from tryage.gateway.entry import Try
 from tryage.gateway.page.routes import routes
 from tryage.gateway.page.status import MINUTES, Recent
@@ -137,6 +138,15 @@ def test_no_prompt_is_kept_and_long_names_are_cut(recent, clock):
     assert len(recent.as_json()["decisions"][0]["asked"]) == 200
     assert len(recent.as_json()["decisions"][0]["error"]) == 200
     assert all(kept.prompt is None for _, kept in recent._latest)
+
+
+def test_what_a_cache_held_is_reckoned_at_its_price():
+    card = ModelCard(
+        name="m", input_usd_per_mtok=2, cached_input_usd_per_mtok=1, output_usd_per_mtok=2
+    )
+    status = Recent(reference="m", library=Library([card]))
+    status.watch(entry(model="m", input_tokens=100, cached_input_tokens=90, output_tokens=10))
+    assert status.as_json()["total"]["reference_usd"] == pytest.approx(0.00013)
 
 
 def test_spend_and_saving_against_the_reference(recent, clock):

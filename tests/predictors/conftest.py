@@ -51,7 +51,7 @@ def make(request) -> Callable[..., Predictor]:
 
     def make(name: str, **fields: Any) -> Predictor:
         small: dict[str, Any] = {}
-        if name == "bert":
+        if name in ("bert", "perceptive"):
             small = {"backbone": request.getfixturevalue("tiny_bert"), "learning_rate": 1e-3}
         elif name == "causal_lm":
             small = {"backbone": str(QUILL), "learning_rate": 5e-4, "max_tokens": 128}

@@ -273,6 +273,16 @@ async def _answer(call: Answering) -> None:
         await call.whole(json.dumps(call.answer()).encode())
 
 
+async def _steady(call: Answering) -> None:
+    """Answer well whatever was asked, also what makes no sense."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Yes."}, "text": "Yes."}
+    if call.is_stream:
+        choice["delta"] = choice.pop("message")
+        await call.stream([event({"choices": [choice]}), DONE])
+    else:
+        await call.whole(json.dumps({"choices": [choice], "usage": USAGE}).encode())
+
+
 async def _raw(call: Answering) -> None:
     """Send the script's own bytes."""
     await asyncio.sleep(call.script.delay_s)
@@ -405,6 +415,7 @@ async def _drop_kept(call: Answering) -> None:
 
 _SCRIPTS: dict[str, Callable[[Answering], Awaitable[None]]] = {
     "answer": _answer,
+    "steady": _steady,
     "raw": _raw,
     "status": _status,
     "hang": _hang,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ import typer
 from tryage.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from sqlalchemy import Engine
 
     from tryage.gateway.settings import Settings
@@ -62,3 +63,26 @@ def database_from(config: Path | None, db: str | None, *, create: bool = False) 
         yield engine
     finally:
         engine.dispose()
+
+
+def narrow_table(
+    title: str | None, short: Sequence[str], texts: Sequence[str], numbers: Sequence[str]
+) -> Table:
+    """Return an empty table that can be read in a narrow window: only its long texts are folded.
+
+    Args:
+        title: What stands above it.
+        short: The names of its first columns.
+        texts: The names of the next ones, which are folded.
+        numbers: The names of the last ones.
+    """
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for name in short:
+        table.add_column(name, no_wrap=True)
+    for name in texts:
+        table.add_column(name, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tryage.cli.keeping import ConfigFile, DatabaseUrl, database_from
+from tryage.cli.keeping import ConfigFile, DatabaseUrl, database_from, narrow_table
 from tryage.cli.options import AsJson, print_json
 from tryage.errors import UsageError
 
@@ -146,29 +146,29 @@ def _as_json(key: Key, spent: Spent | None) -> dict[str, Any]:
 
 def _show(found: list[Key], spent: dict[str, Spent]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{len(found)} keys; used today / limit", title_justify="left")
-    for column in ("name", "id", "may ask for"):
-        table.add_column(column, overflow="fold")
-    for column in ("requests a minute", "requests", "tokens", "USD"):
-        table.add_column(column, justify="right")
-    table.add_column("added")
+    table = narrow_table(
+        f"{len(found)} keys; used today / limit",
+        ["id", "added"],
+        ["name", "may ask for"],
+        ["a minute", "requests", "tokens", "USD"],
+    )
     for key in found:
         shown = _as_json(key, spent.get(key.id))
         today = shown["today"] or {"requests": "–", "tokens": "–", "usd": "–"}
         scopes = "all" if key.models is None else " ".join(key.models)
         table.add_row(
-            key.name,
             key.id,
-            f"{scopes}, admin" if key.admin else scopes,
+            f"{key.added:%Y-%m-%d}",
+            Text(key.name + (f", revoked {key.revoked:%Y-%m-%d}" if key.revoked else "")),
+            Text(f"{scopes}, admin" if key.admin else scopes),
             _limit(shown["requests_per_minute"]),
             f"{today['requests']} / {_limit(shown['requests_per_day'])}",
             f"{today['tokens']} / {_limit(shown['tokens_per_day'])}",
             f"{_short(today['usd'])} / {_limit(shown['usd_per_day'])}",
-            f"{key.added:%Y-%m-%d}" + (f", revoked {key.revoked:%Y-%m-%d}" if key.revoked else ""),
         )
-    Console().print(table)
+    Console(highlight=False).print(table)
 
 
 def _limit(value: float | None) -> str:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tryage.cli.keeping import ConfigFile, DatabaseUrl, database_from, settings_from
+from tryage.cli.keeping import (
+    ConfigFile,
+    DatabaseUrl,
+    database_from,
+    narrow_table,
+    settings_from,
+)
 from tryage.cli.options import AsJson, print_json
 from tryage.errors import UsageError
 
@@ -29,6 +35,7 @@ Since = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Answered by it.")]
 OfKey = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Asked with this key.")]
+_ID = 8  # of an id's characters, which are enough for `tryage log score`
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -107,7 +114,9 @@ def summed(
 
 @log.command()
 def score(
-    entry: Annotated[str, typer.Argument(metavar="ID", help="As in the header x-tryage-id.")],
+    entry: Annotated[
+        str, typer.Argument(metavar="ID", help="As in `tryage log`, or the header x-tryage-id.")
+    ],
     score: Annotated[float, typer.Argument(metavar="SCORE", help="In [0, 1]; 1 is best.")],
     config: ConfigFile = None,
     db: DatabaseUrl = None,
@@ -194,41 +203,42 @@ def _reference(name: str | None, config: Path | None) -> ModelCard | None:
 
 def _show_entries(found: list[dict[str, Any]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"the latest {len(found)} requests; UTC", title_justify="left")
-    for column in ("time", "id", "key", "asked", "answered by", "outcome"):
-        table.add_column(column, overflow="fold")
-    for column in ("tokens in / out", "USD", "first s", "s"):
-        table.add_column(column, justify="right")
+    today, keyed = datetime.now(UTC).date().isoformat(), any(entry["key"] for entry in found)
+    table = narrow_table(
+        f"the latest {len(found)} requests; UTC",
+        ["time", "id"],
+        [*(["key"] if keyed else []), "asked", "answer"],
+        ["in/out", "USD", "s"],
+    )
     for entry in found:
+        day, _, time = entry["time"].partition("T")
+        key = entry["key_name"] or entry["key"] or "–"
+        told = (entry["model"], entry["error"])
         table.add_row(
-            entry["time"][:19].replace("T", " "),
-            entry["id"],
-            entry["key_name"] or entry["key"] or "–",
-            entry["asked"],
-            entry["model"] or "–",
-            entry["error"] or str(entry["status"]),
-            f"{_number(entry['input_tokens'])} / {_number(entry['output_tokens'])}",
+            time[:8] if day == today else day,
+            entry["id"][:_ID],
+            *([Text(key)] if keyed else []),
+            Text(entry["asked"]),
+            Text(", ".join(part for part in told if part)),
+            f"{_number(entry['input_tokens'])}/{_number(entry['output_tokens'])}",
             _number(entry["cost_usd"], 6),
-            _number(entry["first_token_s"], 2),
             _number(entry["seconds"], 2),
         )
-    Console().print(table)
+    Console(highlight=False).print(table)
 
 
 def _show_sums(groups: list[Sum], total: Sum, by: str | None, reference: ModelCard | None) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table()
-    table.add_column(by or "")
-    for column in ("requests", "errors", "tokens in", "out", "USD"):
-        table.add_column(column, justify="right")
-    if reference is not None:
-        table.add_column(f"saved against {reference.name}", justify="right")
-    for column in ("p50 s", "p99 s"):
-        table.add_column(column, justify="right")
+    saved = [] if reference is None else ["saved"]
+    table = narrow_table(
+        None if reference is None else f"USD, saved against {reference.name}",
+        [],
+        [by or ""],
+        ["requests", "errors", "tokens in", "out", "USD", *saved, "p50 s", "p99 s"],
+    )
     for one in [*groups, total]:
         shown = one.as_json()
         table.add_row(
@@ -241,9 +251,8 @@ def _show_sums(groups: list[Sum], total: Sum, by: str | None, reference: ModelCa
             *([] if reference is None else [_number(one.saved_usd, 4)]),
             _number(shown["p50_s"], 2),
             _number(shown["p99_s"], 2),
-            end_section=bool(groups) and one is groups[-1],
         )
-    Console().print(table)
+    Console(highlight=False).print(table)
     if total.unpriced:
         print(f"{total.unpriced:,} answers of unknown cost are not in the USD")  # noqa: T201
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -46,8 +46,7 @@ def assemble(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _closed_at_the_end(closing: Sequence[Callable[[], object]]) -> AsyncIterator[None]:
     """Close things one after the other when the server ends; in a thread, since each may wait."""
-    try:
+    async with AsyncExitStack() as stack:  # one that fails keeps no other open
+        for close in reversed(closing):
+            stack.push_async_callback(asyncio.to_thread, close)
         yield
-    finally:
-        for close in closing:
-            await asyncio.to_thread(close)

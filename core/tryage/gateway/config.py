@@ -38,7 +38,9 @@ def read_settings(file: Path) -> Settings:
         settings = Settings.model_validate(document)
     except ValidationError as error:
         raise UsageError(f"{file}: {_first_fault(error)}") from None
-    return settings.model_copy(update={"routing": settings.routing.beside(file)})
+    return settings.model_copy(
+        update={"routing": settings.routing.beside(file), "record": settings.record.beside(file)}
+    )
 
 
 def library_of(settings: Settings) -> Library:

@@ -136,6 +136,7 @@ class Draft:
             first_token_s=self.first_token_s,
             seconds=seconds,
             input_tokens=self.usage.input_tokens if self.usage else None,
+            cached_input_tokens=self.usage.cached_input_tokens if self.usage else None,
             output_tokens=self.usage.output_tokens if self.usage else None,
             cost_usd=self.cost_usd,
             prompt=asked.request.text if asked and keep_text else None,

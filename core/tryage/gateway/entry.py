@@ -48,7 +48,8 @@ class Entry:
         first_token_s: Seconds from arrival to the first content for the client, where there was.
         seconds: From arrival to the end of the response.
         input_tokens: As the upstream counted them; `None` where it did not say.
-        output_tokens: Likewise.
+        cached_input_tokens: Those of the prompt that the upstream's cache held.
+        output_tokens: As the upstream counted them.
         cost_usd: What the answer cost; `None` where prices or tokens are not known.
         prompt: What was asked; only where keeping prompts is switched on.
         response: What was answered; likewise.
@@ -72,6 +73,7 @@ class Entry:
     first_token_s: float | None = None
     seconds: float
     input_tokens: int | None = None
+    cached_input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
     prompt: str | None = None

@@ -98,6 +98,9 @@ class _Bounded(HttpToolsProtocol):
         super().on_message_complete()
         self._head_bytes = 0
 
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(Refused(400, "invalid_http", "what was sent is no HTTP request."))
+
     def _await_head(self) -> None:
         if self._late is None:
             self._late = self.loop.call_later(self.timeout_s, self._hang_up)

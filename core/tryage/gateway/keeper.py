@@ -26,7 +26,7 @@ from sqlalchemy import Engine
 from tryage.gateway.budgets import HOLD_S, Budgets, Over, Reservation, Spent, Use, admitted, day_of
 from tryage.gateway.keeping import Expected, Pass
 from tryage.gateway.keys import NANO, PREFIX, Key, nano_usd, read_keys, recognise
-from tryage.gateway.record.database import LOST
+from tryage.gateway.record.database import LOST, unusable
 from tryage.gateway.refusals import Refused
 from tryage.spend import Usage
 
@@ -59,7 +59,7 @@ class DatabaseKeeper:
         patience_s: Seconds that a request waits for the database before it is taken for lost.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: The database cannot be read at the start.
+        DatabaseFailed: The database cannot be read at the start.
     """
 
     def __init__(
@@ -80,7 +80,10 @@ class DatabaseKeeper:
         self._seen: dict[str, Spent] = {}
         self._owed: dict[tuple[str, str], Use] = {}
         self.lost = True  # until it has been seen
-        self._refresh()
+        try:
+            self._refresh()
+        except LOST as error:
+            raise unusable(engine, error) from None
         # SQLite has one writer at a time: more threads would only wait for each other.
         workers = 1 if engine.dialect.name == "sqlite" else 8
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="tryage-budgets")
@@ -253,7 +256,7 @@ def _check_scope(key: Key, expected: Expected) -> None:
                 f"the key {key.name!r} may call models, and not see how the gateway does; use a "
                 "key that was made with --admin.",
             )
-    elif not key.may_ask(expected.model):
+    elif expected.scope == "call" and not key.may_ask(expected.model):
         raise Refused(
             403,
             "model_not_allowed",

@@ -106,6 +106,13 @@ class Record(_Part):
     prompts: bool = False
     buffer: Count = 10_000
 
+    def beside(self, file: Path) -> Record:
+        """Return these with a SQLite file that is found from the folder of the config file."""
+        scheme, _, database = self.url.partition(":///")
+        if scheme != "sqlite" or database in ("", ":memory:"):
+            return self
+        return self.model_copy(update={"url": f"sqlite:///{file.parent / database}"})
+
 
 class Watch(_Part):
     """`[watch]`: what shows how the gateway does."""

@@ -59,4 +59,5 @@ def add_to(spend: Spend, entry: Entry) -> None:
     """Add an entry's answer to what was spent, where one was given."""
     if entry.model is None or entry.input_tokens is None or entry.output_tokens is None:
         return
-    spend.add(entry.model, Usage(entry.input_tokens, entry.output_tokens))
+    cached = entry.cached_input_tokens or 0
+    spend.add(entry.model, Usage(entry.input_tokens, entry.output_tokens, cached))

@@ -46,7 +46,7 @@ class Backbone(torch.nn.Module):
         """
         folder = name if Path(name).is_dir() else _download(name)
         try:
-            with _quietly():
+            with quietly():
                 tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 model = AutoModel.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # transformers raises whatever its parts raise
@@ -63,7 +63,7 @@ class Backbone(torch.nn.Module):
 
     def save(self, directory: Path) -> None:
         """Write a folder that `load`, and any program that reads such folders, can read."""
-        with _quietly():
+        with quietly():
             self.model.save_pretrained(directory)
             self.tokenizer.save_pretrained(directory)
 
@@ -120,7 +120,7 @@ def _download(name: str) -> str:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep back reports of unused weights: the heads of the pretraining are left out on purpose."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tryage.data.table import PerformanceTable
 from tryage.predictors.bert import BertPredictor
-from tryage.predictors.devices import device_of
+from tryage.predictors.devices import device_of, need_torch
 from tryage.predictors.readings import Array, Mask, Reading
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 _LEAST_SCORE = 1e-4
 """A score of 0 would be an infinite loss; this one is a loss of 9.2 nats."""
 
-_TEMPERATURE = 0.1
+_TEMPERATURE = 0.3
 """Of `RankedLosses`, in nats: models that far apart in loss differ e-fold in their share."""
 
+_RIDGE = 300.0  # prompts' worth of the mean in what the head starts from
 _BATCH = 32
 
 
@@ -85,7 +86,7 @@ class RankedLosses(Losses):
     """As `Losses`, with a term that looks at the decision: which models are the prompt's best?
 
     A squared error spends most of its effort on how hard a prompt is for all models, which decides
-    nothing. Added is the cross-entropy between the shares softmax(−loss / 0.1) that the measured
+    nothing. Added is the cross-entropy between the shares softmax(−loss / 0.3) that the measured
     losses and the predicted ones give.
     """
 
@@ -123,7 +124,36 @@ class PerceptivePredictor(BertPredictor):
     name: ClassVar[str] = "perceptive"
     readings: ClassVar[Mapping[str, type[Reading]]] = {"mse": Losses, "ranking": RankedLosses}
 
+    _head_rate: ClassVar[float] = 1.0  # it is not new
     loss: str = "mse"
+
+    def _head(
+        self,
+        body: Backbone,
+        reading: Reading,
+        texts: NDArray[np.object_],
+        scores: NDArray[np.float32],
+    ) -> torch.nn.Linear:
+        """Return the head that does best with the encoder as it is, by ridge regression.
+
+        From zero, the encoder would first learn what to do for a head that knows nothing (Kumar et
+        al., 2022, *Fine-tuning can distort pretrained features*, arXiv 2202.10054).
+        """
+        import torch
+
+        assert isinstance(reading, Losses)
+        vectors = torch.from_numpy(embed(body.eval(), texts.tolist())).double()
+        measured = torch.from_numpy(scores)
+        wanted = reading.wanted(measured).nan_to_num().double()  # the mean, where not measured
+        middle, level = vectors.mean(dim=0), wanted.mean(dim=0)
+        features = vectors - middle
+        penalty = _RIDGE * features.var(dim=0, correction=0).mean().clamp(min=1e-6)
+        gram = features.T @ features + penalty * torch.eye(body.width, dtype=torch.float64)
+        slopes = torch.linalg.solve(gram, features.T @ (wanted - level))
+        head = torch.nn.Linear(body.width, wanted.shape[1])
+        head.weight.data.copy_(slopes.T)
+        head.bias.data.copy_(level - middle @ slopes)
+        return head
 
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Return what the encoder makes of each prompt, float32 (n_prompts, width).
@@ -133,6 +163,19 @@ class PerceptivePredictor(BertPredictor):
         """
         self._check_fitted()
         return embed(self._body.to(device_of(self.device)), prompts)
+
+    def embed_untrained(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Return what the encoder made of each prompt before `fit`, float32 (n_prompts, width).
+
+        Raises:
+            UsageError: The backbone is no longer where it was.
+            MissingExtra: Needs `pip install 'tryage[train]'`.
+        """
+        need_torch()
+        from tryage.predictors.backbone import Backbone
+
+        body = Backbone.load(self.backbone, self._pooling, self.max_tokens)
+        return embed(body.eval().to(device_of(self.device)), prompts)
 
 
 def losses_of(scores: NDArray[np.float32]) -> Array:

@@ -33,7 +33,6 @@ BACKBONE_FOLDER = "backbone"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
 _JUDGES = 512  # prompts that say when to stop: a tenth of the table, but no more than so many
-_HEAD_RATE = 10.0  # the head is new, and learns so many times as fast as the rest
 _BATCH = 64  # prompts read at once where there is an accelerator
 _COUNTS = ("max_tokens", "epochs", "max_steps", "batch_size", "check_every")
 
@@ -67,6 +66,7 @@ class TransformerPredictor(Predictor):
     """
 
     readings: ClassVar[Mapping[str, type[Reading]]]
+    _head_rate: ClassVar[float] = 10.0  # it is new, and learns so many times as fast as the rest
 
     backbone: str
     loss: str = "bce"
@@ -234,11 +234,7 @@ class TransformerPredictor(Predictor):
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)  # of weights that the backbone's files lack
             body = Backbone.load(self.backbone, self._pooling, self.max_tokens)
-            start = reading.start()
-            head = torch.nn.Linear(body.width, len(start))
-            # From zero, so that no output is favoured by chance.
-            torch.nn.init.zeros_(head.weight)
-            head.bias.data.copy_(torch.from_numpy(start))
+            head = self._head(body.to(device), reading, texts[learners], table.scores[learners])
             network = torch.nn.ModuleDict({"body": body, "head": head}).to(device)
 
             def loss(rows: NDArray[np.intp]) -> torch.Tensor:
@@ -252,13 +248,29 @@ class TransformerPredictor(Predictor):
         weight, bias = (p.detach().cpu().numpy() for p in (head.weight, head.bias))
         return body, np.ascontiguousarray(weight.T), bias
 
+    def _head(
+        self,
+        body: Backbone,
+        reading: Reading,
+        texts: NDArray[np.object_],
+        scores: NDArray[np.float32],
+    ) -> torch.nn.Linear:
+        """Return the head as it starts: from zero, so that no output is favoured by chance."""
+        import torch
+
+        start = reading.start()
+        head = torch.nn.Linear(body.width, len(start))
+        torch.nn.init.zeros_(head.weight)
+        head.bias.data.copy_(torch.from_numpy(start))
+        return head
+
     def _recipe(self, n_learners: int) -> Recipe:
         from tryage.predictors.fine_tune import Recipe
 
         return Recipe(
             steps=min(self.max_steps, self.epochs * -(-n_learners // self.batch_size)),
             batch_size=self.batch_size,
-            rates={"": self.learning_rate, "head": _HEAD_RATE * self.learning_rate},
+            rates={"": self.learning_rate, "head": self._head_rate * self.learning_rate},
             weight_decay=self.weight_decay,
             warmup=self.warmup,
             check_every=self.check_every,

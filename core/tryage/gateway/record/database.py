@@ -67,7 +67,7 @@ def open_database(url: str, *, create: bool = True, durable: bool = False) -> En
     """
     try:
         parts = make_url(url)
-    except ArgumentError:  # whose message quotes the URL, and a password may stand in it
+    except (ArgumentError, ValueError):  # which quote the URL, and a password may stand in it
         raise UsageError(f"not the URL of a database; {_ALLOWED}") from None
     if parts.drivername in ("postgres", "postgresql"):
         parts = parts.set(drivername="postgresql+psycopg")
@@ -95,11 +95,21 @@ def open_database(url: str, *, create: bool = True, durable: bool = False) -> En
         ) from None
     except SQLAlchemyError as error:
         engine.dispose()
-        raise DatabaseFailed(
-            f"{_shown(engine)} cannot be used: {_cause(error)}. Check that it is there and may be "
-            "written, or give another database."
-        ) from None
+        raise unusable(engine, error) from None
     return engine
+
+
+def unusable(engine: Engine, error: Exception) -> DatabaseFailed:
+    """Return what to raise where the gateway cannot begin with a database.
+
+    Args:
+        engine: The database.
+        error: What it raised.
+    """
+    return DatabaseFailed(
+        f"{_shown(engine)} cannot be used: {_cause(error)}. Check that it is there and may be "
+        "written, or give another database."
+    )
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
@@ -158,7 +168,7 @@ def _shown(engine: Engine) -> str:
     return f"the database {engine.url.render_as_string(hide_password=True)!r}"
 
 
-def _cause(error: SQLAlchemyError) -> str:
+def _cause(error: Exception) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     return " ".join(str(cause).split()) or type(cause).__name__
 

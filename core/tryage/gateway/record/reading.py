@@ -94,7 +94,8 @@ class Sum:
             return
         self.cost_usd += row.cost_usd
         if reference is not None:
-            usage = Usage(row.input_tokens or 0, row.output_tokens or 0)
+            cached = row.cached_input_tokens or 0
+            usage = Usage(row.input_tokens or 0, row.output_tokens or 0, cached)
             self.reference_usd = (self.reference_usd or 0.0) + (cost_of(reference, usage) or 0.0)
 
     @property
@@ -155,7 +156,8 @@ def sums(
     groups: dict[str | None, Sum] = {}
     total = Sum()
     c = tables.entries.c
-    columns = (c.time, c.model, c.key, c.error, c.input_tokens, c.output_tokens, c.cost_usd)
+    tokens = (c.input_tokens, c.cached_input_tokens, c.output_tokens)
+    columns = (c.time, c.model, c.key, c.error, c.cost_usd, *tokens)
     with engine.connect() as connection:
         names = key_names(connection)
         chosen = select(*columns, c.seconds).where(*which.conditions())
@@ -176,22 +178,27 @@ def give_score(engine: Engine, entry: str, score: float) -> None:
 
     Args:
         engine: From `open_database`.
-        entry: The id of its request, as in the response header `x-tryage-id`.
+        entry: The id of its request, as in the response header `x-tryage-id`, or how it begins.
         score: In [0, 1]; 1 is best.
 
     Raises:
-        UsageError: The score is out of range, or the record holds no such answer.
+        UsageError: The score is out of range, or no answer has such an id, or several have.
     """
     if not 0 <= score <= 1:
         raise UsageError(f"the score {score!r} is outside [0, 1]; 1 is best.")
     c = tables.entries.c
-    scored = update(tables.entries).where(c.id == entry, c.model.is_not(None)).values(score=score)
+    begins = c.id.startswith(entry, autoescape=True)
+    answers = select(c.id).where(begins, c.model.is_not(None)).order_by(c.id).limit(2)
     with writing(engine) as connection:
-        if not connection.execute(scored).rowcount:
+        found = connection.scalars(answers).all()
+        if not found:
             raise UsageError(
                 f"the record holds no answer {entry!r}; give the id from `tryage log` or from the "
                 "response header x-tryage-id."
             )
+        if len(found) > 1 and found[0] != entry:
+            raise UsageError(f"several ids begin with {entry!r}; give more of it.")
+        connection.execute(update(tables.entries).where(c.id == found[0]).values(score=score))
 
 
 def stream(connection: Connection, rows: Select[Any]) -> Iterator[Row[Any]]:

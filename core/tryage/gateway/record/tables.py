@@ -62,6 +62,7 @@ entries = Table(
     Column("first_token_s", Double),
     Column("seconds", Double, nullable=False),
     Column("input_tokens", BigInteger),
+    Column("cached_input_tokens", BigInteger),
     Column("output_tokens", BigInteger),
     Column("cost_usd", Double),
     Column("prompt", Text),
