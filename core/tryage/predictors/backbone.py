@@ -51,7 +51,7 @@ class Backbone(torch.nn.Module):
                 model = AutoModel.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # transformers raises whatever its parts raise
             raise UsageError(
-                f"backbone {name!r}: {folder} holds no transformer that can be read "
+                f"transformer {name!r}: {folder} holds no transformer that can be read "
                 f"({_first_line(error)}); config.json, model.safetensors and the tokenizer's files "
                 "belong there."
             ) from error
@@ -101,7 +101,7 @@ class Backbone(torch.nn.Module):
 def _download(name: str) -> str:
     """Return the folder in the cache of the Hugging Face library that holds a model of the hub."""
     if name.startswith((".", "~", os.sep)) or name.count("/") > 1:
-        raise UsageError(f"backbone {name!r}: there is no such folder; give the path of one.")
+        raise UsageError(f"transformer {name!r}: there is no such folder; give the path of one.")
     try:
         # Not the formats of other programs, nor what lies in subfolders.
         for weights in ("*.safetensors", "*.bin"):
@@ -112,9 +112,9 @@ def _download(name: str) -> str:
                 break
     except Exception as error:  # not only its own errors, but those of whatever carries them
         raise UsageError(
-            f"backbone {name!r}: there is no such folder, and the Hugging Face hub does not give "
-            f"it ({_first_line(error)}); check the name and the connection, or give a folder that "
-            "holds the model."
+            f"transformer {name!r}: there is no such folder, and the Hugging Face hub does not "
+            f"give it ({_first_line(error)}); check the name and the connection, or give a folder "
+            "that holds the model."
         ) from error
     return folder
 

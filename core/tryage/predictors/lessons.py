@@ -61,7 +61,7 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Lessons:
-    """What the network learns from.
+    """What the default predictor learns from.
 
     Attributes:
         features: The prompts of all tables, n_prompts, one table below the other.
