@@ -16,7 +16,7 @@ from tryage.evaluation.measures import routed_scores
 from tryage.predictors import get, load
 from tryage.predictors.contrastive import _rising_curve
 from tryage.predictors.features import to_unit_range
-from tryage.predictors.stack import _least_squares
+from tryage.predictors.stack import _least_squares, _pays
 
 NETWORKS = ("mlp", "item_response", "bilinear", "contrastive")
 LIGHT = ("clusters", "ridge", "domain", *NETWORKS)
@@ -239,6 +239,22 @@ def test_the_stacks_weights_come_from_prompts_that_the_members_had_not_seen(tabl
     # The oracle knows what it saw, and nothing else: in sample it would take all the weight.
     oracle, _ = get("stack")(members=("oracle", "clusters")).fit(table).weights_
     assert oracle < 0.5
+
+
+def test_where_departing_from_the_best_single_model_does_not_pay_nothing_departs(table):
+    noise = np.random.default_rng(1).random(table.scores.shape).astype(np.float32)
+    stack = get("stack")(members=("ridge", "knn")).fit(replace(table, scores=noise))
+    assert stack.weights_.tolist() == [0, 0]
+    np.testing.assert_array_equal(stack.predict(NEW)[0], stack.predict(NEW)[1])
+
+
+def test_whether_it_pays_is_counted_by_what_varies_as_one():
+    scores = np.array([[0.0, 1.0]] * 30 + [[1.0, 0.0]] * 30 + [[0.5, 0.5]] * 40)
+    usual, routed = np.array([[1.0, 0.0]] * 100), np.array([[0.0, 1.0]] * 45 + [[1.0, 0.0]] * 55)
+    # Fifteen right of a hundred more than wrong: clear for prompts, not for three domains.
+    assert _pays(routed, usual, scores, [f"prompt {n}" for n in range(100)])
+    assert not _pays(routed, usual, scores, ["a"] * 30 + ["b"] * 30 + ["c"] * 40)
+    assert not _pays(usual, usual, scores, ["a"] * 100)
 
 
 def test_an_equal_stack_is_the_mean_of_its_members(table):

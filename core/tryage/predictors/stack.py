@@ -30,8 +30,11 @@ class StackPredictor(Predictor):
     regressions*, 1996), fitted by least squares to predictions out of fold, where a prompt was in
     no member's training. What is fitted are the differences between models on one prompt, since
     these alone decide; how hard the prompt is would drown them. Members that err in different
-    ways are what helps; one that adds nothing gets the weight 0, and where no member knows more
-    than the means, the best single model is what remains.
+    ways are what helps; one that adds nothing gets the weight 0.
+
+    Nobody is asked to trust that: where routing by these weights is not better than the best single
+    model on what was left out, by one standard error (the rule of Breiman et al., *Classification
+    and Regression Trees*, 1984), all weights are 0, and the best single model is what remains.
 
     Attributes:
         members: Names of registered predictors, at least one. In a table that names no domain,
@@ -104,16 +107,20 @@ class StackPredictor(Predictor):
         fold = self._fold(table)
         if self.equal or fold.max() == 0:  # one prompt cannot be left out
             return np.full(n, 1 / n, dtype=np.float32)
-        predicted = np.zeros((n, *table.scores.shape), dtype=np.float32)
+        means = np.zeros(table.scores.shape, dtype=np.float32)
+        departures = np.zeros((n, *table.scores.shape), dtype=np.float32)
         for number in np.unique(fold):
-            rest, left_out = (
-                table.rows(np.flatnonzero(m)) for m in (fold != number, fold == number)
-            )
-            for row, member in zip(predicted, self.members_, strict=True):
-                row[fold == number] = self._make(member).fit(rest).predict(left_out.prompts)
+            out = fold == number
+            rest, left_out = (table.rows(np.flatnonzero(rows)) for rows in (~out, out))
+            means[out] = mean_scores(rest)
+            for row, member in zip(departures, self.members_, strict=True):
+                row[out] = self._make(member).fit(rest).predict(left_out.prompts) - means[out]
         seen = ~np.isnan(table.scores)
-        columns = [_differences(row - self.means_, seen) for row in predicted]
-        return _least_squares(np.stack(columns), _differences(table.scores - self.means_, seen))
+        columns = np.stack([_differences(row, seen) for row in departures])
+        weights = _least_squares(columns, _differences(table.scores - means, seen))
+        routed = means + np.tensordot(weights, departures, axes=1)
+        groups = table.domains if self.left_out == "domains" else table.prompts
+        return weights if _pays(routed, means, table.scores, groups) else np.zeros_like(weights)
 
     def predict(self, prompts: Sequence[str]) -> Array:
         """Return means and weighted departures, float32 (n_prompts, n_models) in [0, 1]."""
@@ -147,6 +154,26 @@ class StackPredictor(Predictor):
         return predictor
 
 
+def _pays(routed: Array, means: Array, scores: Array, groups: Sequence[str]) -> bool:
+    """Return whether one prediction routes better than another, by one standard error.
+
+    Args:
+        routed: The one, (n_prompts, n_models).
+        means: The other, likewise.
+        scores: What the models scored, likewise; NaN where not measured.
+        groups: What is drawn at once, and so varies as one: a name for each prompt.
+    """
+    seen = ~np.isnan(scores)
+    rows = np.arange(len(scores))
+    chosen, usual = (np.where(seen, p, -np.inf).argmax(axis=1) for p in (routed, means))
+    gains = (scores[rows, chosen] - scores[rows, usual]).astype(np.float64)
+    group = np.unique(groups, return_inverse=True)[1]
+    by_group = np.bincount(group, gains - gains.mean())
+    n = len(by_group)
+    error = (np.square(by_group).sum() * n / max(1, n - 1)) ** 0.5 / len(gains)
+    return bool(gains.mean() > error)
+
+
 def _differences(values: Array, seen: NDArray[np.bool_]) -> Array:
     """Return the seen cells (n_cells,) of a matrix, less their prompts' means."""
     n = seen.sum(axis=1, keepdims=True)
@@ -161,7 +188,7 @@ def _least_squares(columns: Array, target: Array, rounds: int = 1000) -> Array:
     """
     a, b = columns.astype(np.float64), target.astype(np.float64)
     products, towards = a @ a.T, a @ b
-    weights = np.full(len(a), 1 / len(a))
+    weights = np.zeros(len(a))
     for _ in range(rounds):
         for i in range(len(a)):
             if products[i, i] > 0:
