@@ -36,8 +36,8 @@ TITLE = """Cost at parity with the best single model
 Of the models with a price; {seeds} splits 70/30 by prompt. Each cell: what the calls cost at the
 worth chosen on validation, over what the best single model costs; and in brackets by how much the
 quality then lies above the best single's, × 1000. Where validation finds a router behind it at any
-cost, the best single is called: cost 1. Means over the splits, all of them; `±` is 1.96 standard
-errors over splits, which share prompts. `per_domain_best` is told the domain"""
+cost, or no cheaper, the best single is called: cost 1. Means over the splits, all of them; `±` is
+1.96 standard errors over splits, which share prompts. `per_domain_best` is told the domain"""
 
 
 class WithoutMeasured(DefaultPredictor):

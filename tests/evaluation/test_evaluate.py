@@ -201,6 +201,17 @@ def test_the_worth_at_parity_is_the_least_before_the_first_loss(quality, least, 
     assert np.isnan(found) if least is None else least <= found <= most
 
 
+def test_parity_is_not_bought_for_more_than_the_best_single_model_costs():
+    table = PerformanceTable.from_scores(
+        [f"prompt {n}" for n in range(10)], ["single", "wrong", "dear"], np.tile([1, 0, 1], (10, 1))
+    )
+    usd = np.tile([2.0, 1.0, 10.0], (10, 1))
+    single = Predictions(np.tile([1.0, 0.0, 0.0], (10, 1)), np.zeros(1))
+    bench = Bench(table, single, Costs(usd, usd))
+    # Dear while cost counts little, then wrong: no quality is lost, but never is it cheaper.
+    assert np.isnan(bench.parity_worth(np.tile([0.5, 0.6, 0.9], (10, 1))))
+
+
 def test_one_that_never_matches_the_best_single_model_leaves_the_calls_to_it(split):
     worst = FunctionPredictor(lambda prompt, model: float(model == "tiny"))
     found = judged(worst, split.train, split.test).predictor

@@ -50,6 +50,14 @@ class Bench:
         return routed_scores(self.single.quality, self.table.scores)
 
     @cached_property
+    def single_usd(self) -> Array:
+        """What its calls cost, (n_prompts,)."""
+        assert self.costs is not None
+        _, usd = sweep(self.single.quality, self.costs, self.table.scores, np.array([np.inf]))
+        paid: Array = usd[:, 0]
+        return paid
+
+    @cached_property
     def best_scores(self) -> Array:
         """The best score of each prompt, (n_prompts,)."""
         best: Array = np.nanmax(self.table.scores, axis=1).astype(np.float64)
@@ -93,12 +101,13 @@ class Bench:
         """Return the least worth of an answer before a router first loses to the best single model.
 
         What it gains at a lesser worth is luck. NaN where it is behind already when cost does not
-        count: then the best single model is called.
+        count, or costs more even so: then the best single model is called.
         """
-        routed, _ = self.sweep(quality)
+        routed, usd = self.sweep(quality)
         behind = routed.mean(axis=0) < self.single_scores.mean() - 1e-12
         level = int(behind.argmax()) if behind.any() else len(behind)
-        return float(self.worths[level - 1]) if level else np.nan
+        no_dearer = level > 0 and usd[:, level - 1].mean() <= self.single_usd.mean()
+        return float(self.worths[level - 1]) if no_dearer else np.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,15 +200,14 @@ class Judge:
     def _at_parity(self, quality: Array, worth: float) -> dict[str, Array]:
         bench = self.bench
         assert bench.costs is not None
-        scores = bench.table.scores
-        single, usd = sweep(bench.single.quality, bench.costs, scores, np.array([np.inf]))
-        routed, paid = single, usd
+        routed, paid = bench.single_scores, bench.single_usd
         if not np.isnan(worth):
-            routed, paid = sweep(quality, bench.costs, scores, np.array([worth]))
+            swept = sweep(quality, bench.costs, bench.table.scores, np.array([worth]))
+            routed, paid = (values[:, 0] for values in swept)
         return {
-            "parity_cost": paid[:, 0],
-            "single_cost": usd[:, 0],
-            "parity_gain": (routed - single)[:, 0],
+            "parity_cost": paid,
+            "single_cost": bench.single_usd,
+            "parity_gain": routed - bench.single_scores,
         }
 
     def _of_pair(self, quality: Array) -> _Statistics:
