@@ -1,6 +1,7 @@
 """What `tryage serve` adds to an upstream's own time, beside LiteLLM's proxy; and its memory.
 
     python benchmarks/gateway.py [--litellm PYTHON] [--seconds S] [--rounds N] [--requests N]
+    python benchmarks/gateway.py --memory      # that alone, printed as it comes
 
 Writes `results/gateway.md`. LiteLLM's proxy is measured where `--litellm` names the Python of an
 environment that holds it:
@@ -31,6 +32,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from http_load import Times, load, upstream
@@ -39,7 +41,7 @@ from rich.progress import track
 
 CONNECTIONS = (1, 16, 128)
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1")  # for others LiteLLM looks for tokenizers online
-MARKS = (1_000, 10_000, 50_000, 100_000)
+STEP = 10_000
 UPSTREAM, GATEWAY, LITELLM = "the upstream alone", "tryage serve", "LiteLLM's proxy"
 PROMPT = (
     "Explain to a student of physics, in plain words and with one example from daily life, why "
@@ -147,9 +149,9 @@ def measure(ports: dict[str, int], seconds: float, rounds: int) -> list[list[str
     turns = [(*one, way) for one in loads for _ in range(rounds) for way in ports]
     for way, port in ports.items():
         for stream, count in loads:
-            _check(way, load(port, request(stream=stream), count, seconds=0.5))
+            _check(way, load(port, [request(stream=stream)], count, seconds=0.5))
     for stream, count, way in track(turns, description="loads", transient=True):
-        done = _check(way, load(ports[way], request(stream=stream), count, seconds=seconds))
+        done = _check(way, load(ports[way], [request(stream=stream)], count, seconds=seconds))
         taken.setdefault((stream, count, way), []).append(done)
     rows = []
     for (stream, count, way), times in taken.items():
@@ -186,17 +188,16 @@ def _p50_p99(rounds: list[list[float]]) -> tuple[float, float]:
 
 def memory(upstream_port: int, requests: int) -> list[str]:
     """Return lines that say how much memory a fresh gateway held after so many requests."""
-    told, done = [], 0
+    mixed = [request(stream=False), request(stream=True)]
     with gateway(upstream_port) as (port, process):
-        told.append(f"{_resident_mb(process):.0f} MB at the start")
-        marks = [*(mark for mark in MARKS if mark < requests), requests]
-        for mark in track(marks, description="memory", transient=True):
-            for stream in (False, True):
-                most = (mark - done) // 2
-                _check(GATEWAY, load(port, request(stream=stream), 16, most=most))
-            done = mark
-            told.append(f"{_resident_mb(process):.0f} MB after {mark:,} requests")
-    return [f"Resident memory of the gateway, half of the requests streams: {', '.join(told)}."]
+        told = [f"{_resident_mb(process):.0f} MB at the start"]
+        for before, mark in pairwise([0, *range(STEP, requests, STEP), requests]):
+            _check(GATEWAY, load(port, mixed, 16, most=mark - before))
+            told.append(f"{_resident_mb(process):.0f} MB after {mark:,}")
+            print(told[-1], flush=True)
+    return [
+        f"Resident memory of the gateway, by requests, half of them streams: {', '.join(told)}."
+    ]
 
 
 def _resident_mb(process: int) -> float:
@@ -213,8 +214,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4, help="of each load in each round")
     parser.add_argument("--rounds", type=int, default=3, help="how often the ways take turns")
     parser.add_argument("--requests", type=int, default=100_000, help="for the memory")
+    parser.add_argument("--memory", action="store_true", help="measure the memory alone")
     options = parser.parse_args()
     with upstream() as source:
+        if options.memory:
+            memory(source, options.requests)
+            return
         with ExitStack() as stack:
             ports = {UPSTREAM: source, GATEWAY: stack.enter_context(gateway(source))[0]}
             if options.litellm:

@@ -12,7 +12,7 @@ import math
 import multiprocessing
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -186,7 +186,7 @@ class _Client(asyncio.Protocol):
 
 def load(
     port: int,
-    request: bytes,
+    requests: Sequence[bytes],
     connections: int,
     *,
     seconds: float = math.inf,
@@ -196,7 +196,7 @@ def load(
 
     Args:
         port: On this machine.
-        request: The bytes of a request.
+        requests: The bytes of a request, or of several: connections take them by turns.
         connections: That ask side by side.
         seconds: For how long, at most.
         most: How many requests, at most.
@@ -204,7 +204,8 @@ def load(
 
     async def ask() -> Times:
         loop, times, began = asyncio.get_running_loop(), Times(), time.perf_counter()
-        clients = [_Client(request, began + seconds, most, times) for _ in range(connections)]
+        of_each = [requests[number % len(requests)] for number in range(connections)]
+        clients = [_Client(request, began + seconds, most, times) for request in of_each]
         for client in clients:
             await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
         await asyncio.gather(*(client.done for client in clients))

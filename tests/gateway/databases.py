@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.postgres_server import NoPostgres, PostgresServer
+from tryage.gateway.record import database as sqlite
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,12 @@ def postgres() -> Iterator[PostgresServer]:
         pytest.skip(f"no PostgreSQL: {reason}")
     yield server
     server.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name it first: SQLite then waits for its turn as long as a busy machine may take."""
+    monkeypatch.setattr(sqlite, "_BUSY_MS", 60_000)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

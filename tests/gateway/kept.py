@@ -14,6 +14,7 @@ from sqlalchemy import create_engine
 
 from tests.servers.postgres_server import PostgresServer
 from tryage.gateway.entry import Entry, Try
+from tryage.gateway.keeping import Expected, Keeper, Pass, Scope
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -35,6 +36,23 @@ def entry(number: int, **fields: Any) -> Entry:
         "cost_usd": 0.001,
     }
     return Entry(**(given | fields))
+
+
+async def admit(
+    keeper: Keeper,
+    secret: str | None,
+    *,
+    model: str = "tryage",
+    scope: Scope = "call",
+    **expected: Any,
+) -> Pass:
+    """Return the pass of a request, as the server has it admitted."""
+    caller = keeper.identify(secret)
+    keeper.check(caller, scope)
+    if scope != "call":
+        return caller
+    keeper.check(caller, scope, model)
+    return await keeper.admit(caller, Expected(**expected))
 
 
 def python(code: str, *arguments: str) -> subprocess.Popen[str]:

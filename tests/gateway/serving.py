@@ -65,7 +65,7 @@ class Served:
         bound = listen(self._settings.server)
         self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         self.base_url = f"{self.url}/v1"
-        self.http = httpx.Client(trust_env=False)
+        self.http = httpx.Client(trust_env=False, timeout=60)
         self.server = server_of(self._app, self._settings.server)
         self.thread = threading.Thread(target=self.server.run, args=([bound],), daemon=True)
         self.thread.start()
@@ -85,10 +85,14 @@ class Served:
         """Return the raw response to a POST."""
         return self.http.post(self.base_url + path, **options)
 
-    def entry(self, nth: int = -1) -> Entry:
-        """Return the latest entry, or another; waits until it is there."""
-        _until(lambda: len(self.entries) > (nth if nth >= 0 else 0))
-        return self.entries[nth]
+    def idle(self) -> None:
+        """Wait until every request is over: a client has its answer a moment before."""
+        _until(lambda: self.gateway.in_flight == 0)
+
+    def entry(self) -> Entry:
+        """Return the entry of the latest request, once all are over."""
+        self.idle()
+        return self.entries[-1]
 
     def wait_for(self, count: int) -> list[Entry]:
         """Return the entries once there are so many."""

@@ -25,8 +25,19 @@ TRYAGE = [sys.executable, "-c", "from tryage.cli import main; main()"]
 def config(tmp_path, upstream):
     file = tmp_path / "gateway.toml"
     file.write_text(
-        f'[server]\ngrace_s = 5\n[[upstreams]]\nname = "small"\nbase_url = "{upstream.base_url}"\n'
-        f'key_env = "KEY_OF_SMALL"\n[record]\nurl = "sqlite:///{tmp_path}/tryage.db"\n'
+        f"""
+        server.grace_s = 600
+        record.url = "sqlite:///{tmp_path}/tryage.db"
+        [[upstreams]]
+        name = "small"
+        base_url = "{upstream.base_url}"
+        key_env = "KEY_OF_SMALL"
+        card = {{benchmarks = {{mmlu = 0.9}}}}
+        [[upstreams]]
+        name = "spare"
+        base_url = "{upstream.base_url}"
+        card = {{benchmarks = {{mmlu = 0.1}}}}
+        """
     )
     return file
 
@@ -53,18 +64,21 @@ def running(config, *more):
 
 def _listens(url):
     with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(url.replace("/v1", "/health")).status_code == 200
+        return httpx.get(url.replace("/v1", "/health"), timeout=60).status_code == 200
     return False
 
 
 def test_it_serves_and_finishes_what_runs_when_it_is_told_to_end(config, upstream):
-    upstream.behave("small", "trickle", delay_s=0.3)
+    upstream.behave("small", "hang")  # until it is released; then the other one answers
     with running(config) as (process, url):
         heard = []
 
         def ask():
             with httpx.stream(
-                "POST", f"{url}/chat/completions", json={"messages": SAID, "stream": True}
+                "POST",
+                f"{url}/chat/completions",
+                json={"messages": SAID, "stream": True},
+                timeout=60,
             ) as answer:
                 heard.extend(answer.iter_lines())
 
@@ -74,12 +88,13 @@ def test_it_serves_and_finishes_what_runs_when_it_is_told_to_end(config, upstrea
         process.send_signal(signal.SIGTERM)
 
         def refused():
-            return httpx.get(url.replace("/v1", "/ready")).status_code == 503
+            return httpx.get(url.replace("/v1", "/ready"), timeout=60).status_code == 503
 
         until(refused)
-        late = httpx.post(f"{url}/chat/completions", json={"messages": SAID})
+        late = httpx.post(f"{url}/chat/completions", json={"messages": SAID}, timeout=60)
         assert (late.status_code, late.headers["retry-after"]) == (503, "1")
         assert late.json()["error"]["code"] == "shutting_down"
+        upstream.release()
         asking.join()
         printed = process.stdout.read()
         assert process.wait() == 0
@@ -88,7 +103,7 @@ def test_it_serves_and_finishes_what_runs_when_it_is_told_to_end(config, upstrea
     assert "small: small at http://127.0.0.1" in printed
     assert "key from KEY_OF_SMALL" in printed
     assert "very-secret" not in printed
-    assert len(printed.splitlines()) == 1  # nothing is logged of requests
+    assert len(printed.splitlines()) == 2  # nothing is logged of requests
 
 
 def test_a_second_signal_and_the_end_of_the_grace_end_it_at_once(config, upstream):
@@ -100,7 +115,7 @@ def test_a_second_signal_and_the_end_of_the_grace_end_it_at_once(config, upstrea
         asking.start()
         until(lambda: upstream.begun["small"] == 1)
         process.send_signal(signal.SIGINT)
-        until(lambda: httpx.get(url.replace("/v1", "/ready")).status_code == 503)
+        until(lambda: httpx.get(url.replace("/v1", "/ready"), timeout=60).status_code == 503)
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
         asking.join()
@@ -109,7 +124,7 @@ def test_a_second_signal_and_the_end_of_the_grace_end_it_at_once(config, upstrea
 
 def _quietly(url, body):
     with contextlib.suppress(httpx.HTTPError):
-        httpx.post(url, json=body, timeout=30)
+        httpx.post(url, json=body, timeout=60)
 
 
 def failed(*command, **environment):

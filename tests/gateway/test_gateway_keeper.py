@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import socket
+
 import openai
 import pytest
 
 from tests.gateway.serving import Served, until, upstreams
-from tryage import Usage, UsageError
+from tryage import Router, Usage, UsageError
 from tryage.gateway.app import create_app
 from tryage.gateway.keeping import Pass
 from tryage.gateway.refusals import Refused
@@ -20,16 +23,24 @@ class Remembering:
     """A keeper that knows one key, and remembers what it was told."""
 
     def __init__(self) -> None:
-        self.expected, self.settled = [], []
-        self.refusal = None
+        self.checked, self.expected, self.settled = [], [], []
+        self.refusal = self.refused_model = None
 
-    async def admit(self, secret, expected):
+    def identify(self, secret):
         if secret != "right":
             raise Refused(401, "invalid_api_key", "the key is wrong.")
+        return Pass("id-1", "tests")
+
+    def check(self, caller, scope, model=None):
+        self.checked.append((caller.key, scope, model))
+        if self.refused_model and model == self.refused_model:
+            raise Refused(403, "model_not_allowed", "no.")
+
+    async def admit(self, caller, expected):
         if self.refusal is not None:
             raise self.refusal
         self.expected.append(expected)
-        return Pass("id-1", "tests")
+        return caller
 
     async def settle(self, admitted, usage, cost_usd):
         self.settled.append((admitted.key, usage, cost_usd))
@@ -60,8 +71,8 @@ def test_the_keeper_is_asked_before_and_told_after(kept, keeper):
     assert entry.key == "id-1"
     assert keeper.settled == [("id-1", Usage(10, 7), entry.cost_usd)] * 2
     expected = keeper.expected[0]
-    assert (expected.scope, expected.model, expected.output_tokens) == ("call", "tryage:cheap", 100)
-    assert expected.input_tokens == 5
+    assert (expected.input_tokens, expected.output_tokens) == (5, 100)
+    assert keeper.checked == 2 * [("id-1", "call", None), ("id-1", "call", "tryage:cheap")]
     assert expected.cost_usd == pytest.approx((5 + 100 * 2) / 1e6)
 
 
@@ -93,7 +104,6 @@ def test_a_failure_is_settled_without_tokens(kept, keeper, upstream):
 @pytest.mark.parametrize(
     ("refusal", "error"),
     [
-        (Refused(403, "model_not_allowed", "no."), openai.PermissionDeniedError),
         (Refused(402, "budget_used_up", "no."), openai.APIStatusError),
         (Refused(429, "too_many_requests", "no.", retry_after_s=2.5), openai.RateLimitError),
     ],
@@ -110,7 +120,94 @@ def test_what_the_keeper_refuses_calls_nobody(kept, keeper, upstream, refusal, e
     )
     assert upstream.seen == {}
     assert keeper.settled == []
-    assert kept.entry().error == refusal.code
+    assert (kept.entry().error, kept.entry().key) == (refusal.code, "id-1")
+
+
+def test_a_model_that_a_key_may_not_ask_for_is_not_decided_on(kept, keeper, monkeypatch):
+    keeper.refused_model = "tryage:cheap"
+    monkeypatch.setattr(Router, "route", lambda *_: pytest.fail("decided"))
+    with pytest.raises(openai.PermissionDeniedError):
+        kept.client().with_options(api_key="right").chat.completions.create(
+            model="tryage:cheap", messages=SAID
+        )
+    entry = kept.entry()
+    assert (entry.error, entry.status, entry.key) == ("model_not_allowed", 403, "id-1")
+    assert keeper.settled == keeper.expected == []
+
+
+def head(path="/v1/chat/completions", *more):
+    lines = [f"POST {path} HTTP/1.1", "host: localhost", "content-length: 20000000", *more]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def answered(connection):
+    """Return the status, the headers and the error's code of the next answer on a connection."""
+    said = b""
+    while b"\r\n\r\n" not in said:
+        said += received(connection)
+    top, _, body = said.partition(b"\r\n\r\n")
+    headers = top.decode().lower().split("\r\n")
+    (length,) = [int(line.split()[1]) for line in headers if line.startswith("content-length")]
+    while len(body) < length:
+        body += received(connection)
+    return int(headers[0].split()[1]), headers, json.loads(body)["error"]["code"]
+
+
+def received(connection):
+    chunk = connection.recv(65536)
+    assert chunk, "the gateway hung up"
+    return chunk
+
+
+def connected(served):
+    return socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=60)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/tryage/route"])
+def test_the_key_is_judged_before_the_body_comes(kept, path):
+    with connected(kept) as connection:
+        connection.sendall(head(path))  # and nothing more: who read on would wait for it
+        status, headers, code = answered(connection)
+    assert (status, code) == (401, "invalid_api_key")
+    assert "connection: close" not in headers  # else one who still sends would not read why
+
+
+def test_a_client_that_waits_for_leave_to_send_is_refused_at_once(kept):
+    with connected(kept) as connection:
+        connection.sendall(head("/v1/chat/completions", "expect: 100-continue"))
+        status, headers, _ = answered(connection)
+        assert (status, "connection: close" in headers) == (401, True)
+        assert connection.recv(1) == b""
+
+
+def test_a_refused_body_is_not_read_without_end(kept):
+    with connected(kept) as connection:
+        connection.sendall(head().replace(b"20000000", b"1000000000"))
+        answered(connection)
+        with pytest.raises(OSError):  # noqa: PT011 (whichever way the connection breaks)
+            connection.sendall(b"x" * 100_000_000)
+
+
+def test_a_refused_body_that_drips_holds_no_connection(upstream, keeper):
+    server = {"body_timeout_s": 0.3}
+    parts = {"upstreams": upstreams(upstream.base_url), "server": server}
+    with Served(parts, keeper=keeper) as served, connected(served) as connection:
+        connection.sendall(head() + b"{")
+        answered(connection)
+        assert connection.recv(1) == b""
+
+
+def test_after_a_refusal_the_connection_serves_the_next_request(kept):
+    body = json.dumps({"messages": SAID}).encode()
+    lines = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n"
+    with connected(kept) as connection:
+        for _ in range(3):
+            connection.sendall((lines % len(body)).encode())
+            assert answered(connection)[0] == 401
+            connection.sendall(body)
+        (theirs,) = kept.server.server_state.connections
+        until(lambda: theirs._head_bytes == 0)  # the last body has come
+        assert theirs._late is None  # nothing will end the connection for it
 
 
 def test_a_wrong_key_learns_nothing_of_the_models(kept, keeper):
@@ -129,7 +226,7 @@ def test_a_wrong_key_learns_nothing_of_the_models(kept, keeper):
 def test_looking_is_another_scope(kept, keeper):
     kept.client().with_options(api_key="right").models.list()
     kept.post("/tryage/route", json={"prompt": "Hi"}, headers={"authorization": "bearer right"})
-    assert [expected.scope for expected in keeper.expected] == ["look", "look"]
+    assert keeper.checked == [("id-1", "look", None)] * 2
 
 
 def test_without_a_keeper_only_this_machine_is_served():

@@ -71,7 +71,7 @@ def test_the_example_is_valid_and_names_every_key():
         if field is not None:
             assert all(f"{key} = " in text for key in field.annotation.model_fields), name
     shown = tomllib.loads(text)
-    defaults = Settings.model_validate({"upstreams": shown["upstreams"]}).model_dump()
+    defaults = Settings.model_validate({"upstreams": shown["upstreams"]}).model_dump(mode="json")
     for name, part in shown.items():
         if name != "upstreams":
             assert part == {key: defaults[name][key] for key in part}

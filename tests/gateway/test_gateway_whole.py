@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import openai
 import pytest
+from sqlalchemy import update
 
+from tests.gateway.kept import NOON, entry
 from tests.gateway.serving import until, upstreams
 from tests.gateway.whole import Whole
 from tryage import cli
 from tryage.gateway.keys import Limits, add_key
+from tryage.gateway.record import tables
 from tryage.gateway.record.database import open_database
+from tryage.gateway.record.reading import past
+from tryage.gateway.record.writer import Writer
 
 pytest_plugins = ["tests.gateway.databases"]
 
@@ -139,11 +146,13 @@ def test_the_official_client_from_its_key_to_the_record(parts, upstream, weights
         assert look("/", "alice").headers["content-type"].startswith("text/html")
 
 
-def test_two_gateways_on_one_database_keep_one_budget(parts, database):
+def test_two_gateways_on_one_database_keep_one_budget(patient, parts, database):
     parts["record"]["url"] = database
     secret = with_keys(database, alice=Limits(requests_per_day=20))["alice"]
     with ExitStack() as stack:
         both = [stack.enter_context(Whole(parts)) for _ in range(2)]
+        for one in both:
+            one.gateway.keeper._patience_s = 60  # a busy machine is no database that is lost
 
         def status(number: int) -> int:
             try:
@@ -158,6 +167,84 @@ def test_two_gateways_on_one_database_keep_one_budget(parts, database):
         rows = both[0].recorded(40)
         assert len(rows) == 40
         assert sum(row["status"] == 200 for row in rows.values()) == 20
+
+
+def test_who_was_refused_stands_in_the_record(parts):
+    limits = {
+        "poor": Limits(nano_usd_per_day=1),
+        "eager": Limits(requests_per_day=0),
+        "wordy": Limits(tokens_per_day=1),
+    }
+    secrets = with_keys(parts["record"]["url"], **limits)
+    engine = open_database(parts["record"]["url"])
+    _, secrets["narrow"] = add_key(engine, "narrow", models=["first"])
+    engine.dispose()
+    refused = {"poor": 402, "eager": 429, "wordy": 429, "narrow": 403}
+    with Whole(parts) as whole:
+        for name, status in refused.items():
+            with pytest.raises(openai.APIStatusError) as told:
+                ask(whole, secrets[name])
+            assert told.value.status_code == status
+        rows = whole.recorded(len(refused)).values()
+    assert {row["key_name"]: row["status"] for row in rows} == refused
+
+
+def test_a_key_without_requests_left_is_refused_before_its_body_comes(parts):
+    secret = with_keys(parts["record"]["url"], eager=Limits(requests_per_day=1))["eager"]
+    with Whole(parts) as whole:
+        ask(whole, secret, model="first")
+        head = (
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 20000000\r\n"
+            f"authorization: Bearer {secret}\r\nexpect: 100-continue\r\n\r\n"
+        )
+        port = int(whole.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(head.encode())
+            assert b" 429 " in connection.recv(65536).partition(b"\r\n")[0]
+
+
+def test_the_page_begins_with_the_last_day_of_the_record(parts, database):
+    parts["record"]["url"] = database
+    parts["keys"]["required"] = False
+    with Whole(parts) as whole:
+        old = [ask(whole, "none", model="first").headers["x-tryage-id"] for _ in range(2)]
+        whole.recorded(2)
+    engine = open_database(database)
+    columns = tables.entries.c
+    with engine.begin() as connection:
+        long_ago = datetime.now(UTC) - timedelta(days=1, minutes=1)
+        aged = update(tables.entries).where(columns.id == old[0]).values(time=long_ago)
+        connection.execute(aged)
+    engine.dispose()
+
+    with Whole(parts) as whole:
+        before = whole.http.get(f"{whole.url}/v1/tryage/status").json()
+        new = ask(whole, "none", model="first").headers["x-tryage-id"]
+        whole.idle()
+        after = whole.http.get(f"{whole.url}/v1/tryage/status").json()
+        metrics = whole.http.get(f"{whole.url}/metrics").text
+
+    assert [shown["id"] for shown in before["decisions"]] == [old[1]]
+    assert [shown["id"] for shown in after["decisions"]] == [new, old[1]]
+    assert (before["total"]["requests"], after["total"]["requests"]) == (1, 2)
+    assert before["total"]["cost_usd"] > 0
+    assert before["total"]["saved_usd"] > 0
+    assert before["decisions"][0]["tries"] == after["decisions"][1]["tries"]
+    # Counters begin at 0 with each process, as Prometheus takes them.
+    assert 'model="first",path="/v1/chat/completions",status="200"} 1.0' in metrics
+
+
+def test_what_the_page_begins_with_is_bounded(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path}/record.db")
+    writer = Writer(engine)
+    for number in range(10):
+        writer.watch(entry(number, prompt="a secret"))
+    writer.close()
+    found = past(engine, NOON + timedelta(seconds=2), limit=5)
+    assert [one.id for one in found] == [f"e{number:06d}" for number in range(5, 10)]
+    assert found[-1] == entry(9)  # without its prompt
+    assert len(past(engine, NOON + timedelta(seconds=7), limit=5)) == 3
+    engine.dispose()
 
 
 def test_nothing_goes_on_when_it_has_ended(parts):

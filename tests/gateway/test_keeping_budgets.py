@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import func, select
 
-from tests.gateway.kept import gone, python, wait_for
-from tryage.gateway.budgets import Budgets, Over, Reservation, Use
+from tests.gateway.kept import admit, gone, python, wait_for
+from tryage.gateway.allowance import Over, Reservation, Use
+from tryage.gateway.budgets import Budgets
 from tryage.gateway.keeper import DatabaseKeeper
-from tryage.gateway.keeping import Expected
 from tryage.gateway.keys import NANO, Limits, add_key
 from tryage.gateway.record import tables
 from tryage.gateway.record.database import open_database
@@ -58,9 +58,7 @@ def keepers(engine):
 
 async def status(keeper, secret, tokens=0, usd=0.0):
     try:
-        await keeper.admit(
-            secret, Expected(model="tryage", input_tokens=tokens, output_tokens=0, cost_usd=usd)
-        )
+        await admit(keeper, secret, input_tokens=tokens, cost_usd=usd)
     except Refused as refused:
         return refused.status
     return 200
@@ -76,7 +74,7 @@ LIMITS = [
 
 @pytest.mark.parametrize(("limits", "admitted", "refusal"), LIMITS)
 def test_a_limit_is_exact_for_fifty_threads_and_two_gateways(
-    engine, keepers, limits, admitted, refusal
+    patient, engine, keepers, limits, admitted, refusal
 ):
     _, secret = add_key(engine, "alice", limits=Limits(**limits))
     both = [keepers(), keepers()]
@@ -91,20 +89,22 @@ def test_a_limit_is_exact_for_fifty_threads_and_two_gateways(
 
 GATEWAY = """
 import asyncio, sys
+from tests.gateway.kept import admit
 from tryage.gateway.keeper import DatabaseKeeper
-from tryage.gateway.keeping import Expected
+from tryage.gateway.record import database
 from tryage.gateway.record.database import open_database
 from tryage.gateway.refusals import Refused
 from tryage.spend import Usage
 
 async def main(url, secret):
+    database._BUSY_MS = 60_000  # a busy machine is no database that is lost
     keeper, admitted = DatabaseKeeper(open_database(url), patience_s=60), 0
     print("ready", flush=True)
     sys.stdin.readline()
     async def call():
         nonlocal admitted
         try:
-            passed = await keeper.admit(secret, Expected(model="m", cost_usd=0.02))
+            passed = await admit(keeper, secret, cost_usd=0.02)
         except Refused:
             return
         admitted += 1
@@ -139,7 +139,7 @@ def test_two_gateways_in_two_processes_keep_one_budget(database, engine):
 async def test_what_was_expected_is_exchanged_for_the_truth(engine, keepers):
     key, secret = add_key(engine, "alice", limits=Limits(tokens_per_day=1000))
     keeper = keepers()
-    passed = await keeper.admit(secret, Expected(model="m", input_tokens=500, output_tokens=400))
+    passed = await admit(keeper, secret, input_tokens=500, output_tokens=400)
     assert await status(keeper, secret, tokens=200) == 429
     await keeper.settle(passed, Usage(100, 50), None)
     assert Budgets(engine).read(NOON)[key.id].use == Use(1, 150, 0)
@@ -150,7 +150,7 @@ async def test_what_was_expected_is_exchanged_for_the_truth(engine, keepers):
 async def test_a_request_that_failed_costs_nothing_but_itself(engine, keepers):
     key, secret = add_key(engine, "alice", limits=Limits(nano_usd_per_day=NANO))
     keeper = keepers()
-    passed = await keeper.admit(secret, Expected(model="m", cost_usd=0.9))
+    passed = await admit(keeper, secret, cost_usd=0.9)
     await keeper.settle(passed, None, None)
     assert Budgets(engine).read(NOON)[key.id].use == Use(1, 0, 0)
     assert _reserved(engine) == 0
@@ -176,9 +176,9 @@ async def test_each_day_begins_at_midnight_utc(engine, keepers):
     key, secret = add_key(engine, "alice", limits=Limits(requests_per_day=1))
     clock = Clock(NOON + DAY / 2 - 1)
     keeper = keepers(clock=clock)
-    late = await keeper.admit(secret, Expected(model="m"))
+    late = await admit(keeper, secret)
     with pytest.raises(Refused, match="1 requests a day") as refused:
-        await keeper.admit(secret, Expected(model="m"))
+        await admit(keeper, secret)
     assert (refused.value.status, refused.value.retry_after_s) == (429, 1.0)
     clock.now += 1
     assert await status(keeper, secret) == 200
@@ -193,7 +193,7 @@ async def test_each_minute_has_its_requests(engine, keepers):
     keeper, behind = keepers(clock=clock), keepers(clock=Clock(NOON - 20))
     assert [await status(keeper, secret) for _ in range(3)] == [200, 200, 429]
     with pytest.raises(Refused) as refused:
-        await keeper.admit(secret, Expected(model="m"))
+        await admit(keeper, secret)
     assert refused.value.retry_after_s == 30
     assert await status(behind, secret) == 429  # whose clock is late opens no back door
     clock.now += 30
@@ -204,7 +204,7 @@ async def test_a_request_greater_than_the_whole_day_is_refused_at_once(engine, k
     key, secret = add_key(engine, "alice", limits=Limits(nano_usd_per_day=NANO))
     keeper = keepers()
     with pytest.raises(Refused, match=r"\$0 of its \$1 for today.*12\.0 h") as refused:
-        await keeper.admit(secret, Expected(model="m", cost_usd=1.01))
+        await admit(keeper, secret, cost_usd=1.01)
     assert (refused.value.status, refused.value.retry_after_s) == (402, None)
     assert key.id not in Budgets(engine).read(NOON)
     assert await status(keeper, secret, usd=1.0) == 200
@@ -228,12 +228,12 @@ async def test_without_the_database_a_gateway_goes_by_what_it_knows(
     limited, secret = add_key(engine, "alice", limits=Limits(requests_per_day=5))
     _, unlimited = add_key(engine, "bob")
     keeper = keepers(refresh_s=0.02, patience_s=0.3)
-    before = await keeper.admit(secret, Expected(model="m", input_tokens=10))
+    before = await admit(keeper, secret, input_tokens=10)
     with gone(database, request):
         while not keeper.lost:  # a first request may be the one that finds out
             await keeper.settle(before, Usage(1, 1), None)
-            before = await keeper.admit(secret, Expected(model="m", input_tokens=10))
-        known = keeper._seen[limited.id].use.requests
+            before = await admit(keeper, secret, input_tokens=10)
+        known = keeper._known._seen[limited.id].use.requests
         answers = [await status(keeper, secret) for _ in range(6)]
         assert answers == [200] * (5 - known) + [429] * (1 + known)
         assert await status(keeper, unlimited) == 200
@@ -254,7 +254,7 @@ async def test_what_was_used_meanwhile_is_added_when_the_database_is_back(
     with gone(database, request):
         keeper._lose(TimeoutError())
         for _ in range(3):
-            passed = await keeper.admit(secret, Expected(model="m", cost_usd=0.2))
+            passed = await admit(keeper, secret, cost_usd=0.2)
             await keeper.settle(passed, Usage(10, 20), 0.25)
         assert await status(keeper, secret, usd=0.26) == 402
     if not database.startswith("sqlite"):
@@ -278,7 +278,7 @@ async def test_a_client_that_leaves_while_it_is_admitted_holds_nothing(engine, k
         return reservation
 
     keeper._budgets.reserve = slow
-    task = asyncio.create_task(keeper.admit(secret, Expected(model="m", cost_usd=0.9)))
+    task = asyncio.create_task(admit(keeper, secret, cost_usd=0.9))
     await asyncio.to_thread(reserved.wait)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -7,18 +7,16 @@ import logging
 
 import pytest
 
-from tests.gateway.kept import wait_for
+from tests.gateway.kept import admit, wait_for
 from tryage.errors import UsageError
 from tryage.gateway import keys
 from tryage.gateway.keeper import DatabaseKeeper
-from tryage.gateway.keeping import Expected, Pass
+from tryage.gateway.keeping import Pass
 from tryage.gateway.keys import Limits, add_key, read_keys, recognise, revoke_key
 from tryage.gateway.record.database import DatabaseFailed, open_database
 from tryage.gateway.refusals import Refused
 
 pytest_plugins = ["tests.gateway.databases"]
-
-CALL = Expected(model="tryage")
 
 
 @pytest.fixture
@@ -105,12 +103,12 @@ def test_the_secret_stands_in_no_file(tmp_path):
 
 async def test_no_secret_in_a_refusal_a_log_or_a_repr(keeper, engine, caplog):
     caplog.set_level(logging.DEBUG)
-    key, secret = add_key(engine, "alice", models=["tryage"], limits=Limits(requests_per_day=0))
+    key, secret = add_key(engine, "alice", models=["tryage"], limits=Limits(tokens_per_day=0))
     wait_for(lambda: key.id in keeper._keys)
     said = []
     for given, asked in [(secret, "x"), (secret, "tryage"), (secret + "x", "x"), (None, "x")]:
         with pytest.raises(Refused) as refused:
-            await keeper.admit(given, Expected(model=asked))
+            await admit(keeper, given, model=asked)
         said.append((refused.value.status, str(refused.value), str(refused.value.as_json())))
     assert [status for status, *_ in said] == [403, 429, 401, 401]
     everything = repr(said) + caplog.text + repr(key) + repr(recognise(secret, live(engine)))
@@ -124,7 +122,7 @@ async def test_a_running_gateway_sees_keys_come_and_go(keeper, engine):
 
     async def status():
         try:
-            await keeper.admit(secret, CALL)
+            await admit(keeper, secret)
         except Refused as refused:
             return refused.status
         return 200
@@ -142,7 +140,7 @@ async def test_a_key_without_limits_needs_no_database(tmp_path):
     keeper = DatabaseKeeper(engine, refresh_s=3600)
     asked = []
     keeper._threads.submit = lambda *work: asked.append(work)  # type: ignore[method-assign]
-    admitted = await keeper.admit(secret, CALL)
+    admitted = await admit(keeper, secret)
     await keeper.settle(admitted, None, 0.1)
     assert (admitted.key, admitted.name) == (key.id, "alice")
     assert not asked
@@ -167,10 +165,10 @@ async def test_a_key_asks_only_for_what_it_may(tmp_path, models, asked, allowed)
     _, secret = add_key(engine, "alice", models=models)
     keeper = DatabaseKeeper(engine)
     if allowed:
-        assert (await keeper.admit(secret, Expected(model=asked))).name == "alice"
+        assert (await admit(keeper, secret, model=asked)).name == "alice"
     else:
         with pytest.raises(Refused) as refused:
-            await keeper.admit(secret, Expected(model=asked))
+            await admit(keeper, secret, model=asked)
         assert (refused.value.status, refused.value.param) == (403, "model")
         assert asked in refused.value.message
     keeper.close()
@@ -182,9 +180,9 @@ async def test_only_an_admin_sees_how_the_gateway_does(tmp_path):
     _, user = add_key(engine, "user")
     _, admin = add_key(engine, "admin", admin=True)
     keeper = DatabaseKeeper(engine)
-    assert (await keeper.admit(admin, Expected(scope="admin"))).name == "admin"
+    assert (await admit(keeper, admin, scope="admin")).name == "admin"
     with pytest.raises(Refused, match="--admin") as refused:
-        await keeper.admit(user, Expected(scope="admin"))
+        await admit(keeper, user, scope="admin")
     assert refused.value.status == 403
     keeper.close()
     engine.dispose()
@@ -194,7 +192,7 @@ async def test_every_key_may_look_whatever_it_may_ask_for(keeper, engine):
     _, secret = add_key(engine, "alice", models=["tryage:cheap*"])
     wait_for(lambda: keeper._keys)
     for model in ("", "gpt-4o"):
-        assert (await keeper.admit(secret, Expected(scope="look", model=model))).name == "alice"
+        assert (await admit(keeper, secret, model=model, scope="look")).name == "alice"
 
 
 async def test_a_database_that_is_lost_at_the_start_is_named_in_one_line(engine):
@@ -209,11 +207,11 @@ async def test_where_no_key_is_required_a_wrong_one_is_still_wrong(tmp_path):
     engine = open_database(f"sqlite:///{tmp_path}/keys.db")
     _, secret = add_key(engine, "alice", models=["tryage"])
     keeper = DatabaseKeeper(engine, required=False)
-    assert await keeper.admit(None, CALL) == Pass()
-    assert await keeper.admit("sk-whatever a client must send", CALL) == Pass()
-    assert (await keeper.admit(secret, CALL)).name == "alice"
+    assert await admit(keeper, None) == Pass()
+    assert await admit(keeper, "sk-whatever a client must send") == Pass()
+    assert (await admit(keeper, secret)).name == "alice"
     with pytest.raises(Refused):
-        await keeper.admit(secret + "x", CALL)
+        await admit(keeper, secret + "x")
     keeper.close()
     engine.dispose()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine
 from typer.testing import CliRunner
 
 from tests.gateway.kept import NOON, entry
@@ -15,7 +18,9 @@ from tryage.cli import app
 from tryage.cli.log import _moment
 from tryage.errors import UsageError
 from tryage.gateway.keys import add_key, read_keys, recognise
-from tryage.gateway.record.database import open_database
+from tryage.gateway.record import database as sqlite
+from tryage.gateway.record import pruning
+from tryage.gateway.record.database import DatabaseFailed, open_database
 from tryage.gateway.record.writer import Writer
 from tryage.spend import Usage, cost_usd
 
@@ -248,15 +253,71 @@ def test_scores_are_checked(prompted, tmp_path):
         tryage("log", "export", "--out", tmp_path / "x.txt", "--db", prompted)
 
 
+def test_old_requests_are_pruned_exactly_and_no_others(traffic, monkeypatch):
+    monkeypatch.setattr(pruning, "_ROWS", 2)  # in several steps
+    edge = (NOON + timedelta(seconds=4)).isoformat()
+    assert tryage_json("log", "prune", "--before", edge, "--db", traffic) == {
+        "before": edge,
+        "pruned": 2,
+    }
+    left = {one["id"] for one in tryage_json("log", "--db", traffic)["entries"]}
+    assert left == {"e000003", "e000004", "e000005", "e000006"}
+    assert tryage_json("log", "prune", "--before", edge, "--db", traffic)["pruned"] == 0
+    assert "0 requests from before" in tryage("log", "prune", "--before", "5200w", "--db", traffic)
+    assert "4 requests from before" in tryage("log", "prune", "--before", "2999-01-01",
+                                              "--db", traffic)  # fmt: skip
+    assert [key["name"] for key in tryage_json("keys", "list", "--db", traffic)["keys"]] == [
+        "alice"
+    ]
+    with pytest.raises(UsageError, match="--before 'soon' is not a time"):
+        tryage("log", "prune", "--before", "soon", "--db", traffic)
+
+
+def test_a_gateway_goes_on_writing_while_old_requests_are_pruned(patient, database, monkeypatch):
+    monkeypatch.setattr(pruning, "_ROWS", 20)
+    monkeypatch.setattr(pruning, "_PAUSE_S", 0.01)
+    written(database, [entry(n) for n in range(500)])
+    engine = open_database(database, durable=True)
+    writer = Writer(engine)
+    with ThreadPoolExecutor() as threads:
+        pruned = threads.submit(pruning.prune, engine, NOON + timedelta(seconds=500))
+        for number in range(500, 1000):
+            writer.watch(entry(number))
+            time.sleep(0.001)
+    assert pruned.result() == 500
+    writer.close(timeout_s=60)
+    state = writer.state()
+    assert (state.written, state.dropped) == (500, 0)
+    found = tryage_json("log", "--db", database, "--limit", 10**6)["entries"]
+    assert {one["id"] for one in found} == {f"e{n:06d}" for n in range(500, 1000)}
+    engine.dispose()
+
+
+def test_a_record_that_is_locked_is_named_in_one_line(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/record.db"
+    written(url, [entry(1)])
+    monkeypatch.setattr(sqlite, "_BUSY_MS", 1)
+    engine = open_database(url)
+    other = create_engine(url)
+    with other.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseFailed, match="cannot be used: database is locked") as failed:
+            pruning.prune(engine, NOON + timedelta(days=1))
+        connection.rollback()
+    assert "\n" not in str(failed.value)
+    other.dispose()
+    engine.dispose()
+
+
 def test_times_are_read_as_people_write_them():
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)
-    assert _moment("90m", now) == now - timedelta(minutes=90)
-    assert _moment("7d", now) == now - timedelta(days=7)
-    assert _moment("2026-01-31", now) == datetime(2026, 1, 31, tzinfo=UTC)
-    assert _moment("2026-01-31T01:00+01:00", now) == datetime(2026, 1, 31, tzinfo=UTC)
+    assert _moment("90m", now, "--since") == now - timedelta(minutes=90)
+    assert _moment("7d", now, "--since") == now - timedelta(days=7)
+    assert _moment("2026-01-31", now, "--since") == datetime(2026, 1, 31, tzinfo=UTC)
+    assert _moment("2026-01-31T01:00+01:00", now, "--since") == datetime(2026, 1, 31, tzinfo=UTC)
     for wrong in ("yesterday", "1y", "999999w", "2026-13-01", ""):
         with pytest.raises(UsageError, match="is not a time"):
-            _moment(wrong, now)
+            _moment(wrong, now, "--since")
 
 
 def test_keys_are_added_listed_and_revoked(database):

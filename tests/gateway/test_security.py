@@ -17,15 +17,17 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.gateway.serving import ScriptedUpstream, upstreams
+from tests.gateway.serving import ScriptedUpstream, Served, upstreams
 from tests.gateway.whole import Whole
 from tryage.gateway.app import create_app
 from tryage.gateway.keys import Limits, add_key
 from tryage.gateway.record.database import open_database
 from tryage.gateway.settings import Settings
+from tryage.gateway.watchers import Watching
 
 CHAT = "/chat/completions"
 SAID = [{"role": "user", "content": "the-secret-prompt"}]
+BODY = json.dumps({"messages": SAID}).encode()
 UPSTREAMS_KEY = "sk-the-key-of-the-upstream"
 OPERATIONS = schemathesis.openapi.from_dict(
     create_app(Settings(upstreams=upstreams("http://127.0.0.1:9/v1"))).openapi()
@@ -61,7 +63,7 @@ def made(upstream, tmp_path_factory):
     }
     engine.dispose()
     parts = {
-        "server": {"max_body_mb": 0.05, "max_header_kb": 4, "body_timeout_s": 0.5},
+        "server": {"max_body_mb": 0.05, "max_header_kb": 4},
         "keys": {"required": True},
         "record": {"url": url, "prompts": True},
         "upstreams": upstreams(upstream.base_url, key_env="SECURITY_TEST_KEY"),
@@ -74,6 +76,16 @@ def whole(made):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("SECURITY_TEST_KEY", UPSTREAMS_KEY)
         with Whole(made[0]) as gateway:
+            yield gateway
+
+
+@pytest.fixture(scope="module")
+def hasty(made):
+    """A gateway that waits for no client; what is to arrive goes to the other one."""
+    parts = {**made[0], "server": {"body_timeout_s": 0.3}}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SECURITY_TEST_KEY", UPSTREAMS_KEY)
+        with Whole(parts) as gateway:
             yield gateway
 
 
@@ -119,8 +131,85 @@ def by_hand(gateway, *pieces: bytes) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
+@pytest.fixture(scope="module")
+def open_to_this_machine(upstream):
+    """A gateway that asks for no key, and goes by one more name."""
+    parts = {
+        "server": {"hosts": ["gateway.example.com"]},
+        "upstreams": upstreams(upstream.base_url),
+    }
+    watching = Watching(Settings.model_validate(parts))
+    with Served(parts, routes=watching.routes) as served:
+        yield served
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "code"),
+    [
+        ("127.0.0.1:{port}", None, None),
+        ("localhost:{port}", None, None),
+        ("LocalHost", None, None),
+        ("[::1]:{port}", None, None),
+        ("127.9.9.9", None, None),
+        ("gateway.example.com", None, None),
+        ("Gateway.Example.com:443", None, None),
+        ("127.0.0.1:{port}", "http://127.0.0.1:{port}", None),  # as the page's own requests
+        ("localhost:{port}", "http://localhost:{port}", None),
+        ("127.0.0.1:{port}", "https://gateway.example.com", None),  # behind what ends TLS
+        ("evil.example", None, "host_not_allowed"),
+        ("evil.example:{port}", "http://evil.example:{port}", "host_not_allowed"),  # rebinding
+        ("127.0.0.1.evil.example", None, "host_not_allowed"),
+        ("localhost.evil.example", None, "host_not_allowed"),
+        ("localhost@evil.example", None, "host_not_allowed"),
+        ("10.0.0.1", None, "host_not_allowed"),
+        ("[::", None, "host_not_allowed"),
+        ("", None, "host_not_allowed"),
+        ("127.0.0.1:{port}", "https://evil.example", "origin_not_allowed"),
+        ("127.0.0.1:{port}", "http://127.0.0.1:1", "origin_not_allowed"),  # another program's page
+        ("127.0.0.1:{port}", "http://localhost:{port}", "origin_not_allowed"),
+        ("127.0.0.1:{port}", "null", "origin_not_allowed"),
+        ("127.0.0.1:{port}", "", "origin_not_allowed"),
+        ("127.0.0.1:{port}", "http://[", "origin_not_allowed"),
+    ],
+)
+def test_no_web_page_elsewhere_gets_in_where_no_key_is_asked_for(
+    open_to_this_machine, upstream, host, origin, code
+):
+    served, before = open_to_this_machine, sum(upstream.begun.values())
+    port = served.url.rpartition(":")[2]
+    headers = {"host": host.format(port=port), "content-type": "text/plain"}
+    if origin is not None:
+        headers["origin"] = origin.format(port=port)
+    asked = served.post(CHAT, content=BODY, headers=headers)
+    looked = [served.http.get(served.url + path, headers=headers) for path in ("/", "/metrics")]
+    if code is None:
+        assert {answer.status_code for answer in (asked, *looked)} == {200}
+    else:
+        assert {answer.status_code for answer in (asked, *looked)} == {403}
+        assert asked.json()["error"]["code"] == code
+        assert "hosts under [server]" in asked.json()["error"]["message"]
+        assert sum(upstream.begun.values()) == before
+
+
+def test_where_keys_are_asked_for_names_do_not_matter(whole, bearer):
+    headers = {**bearer("alice"), "host": "any.example", "origin": "https://other.example"}
+    assert whole.post(CHAT, json={"messages": SAID}, headers=headers).status_code == 200
+
+
+def test_a_gateway_for_all_goes_by_any_name_and_serves_no_other_page(upstream):
+    parts = {
+        "server": {"host": "0.0.0.0"},
+        "keys": {"required": False},
+        "upstreams": upstreams(upstream.base_url),
+    }
+    with Served(parts) as served:
+        headers = {"host": "gateway.internal", "origin": "http://gateway.internal"}
+        assert served.post(CHAT, json={"messages": SAID}, headers=headers).status_code == 200
+        headers["origin"] = "https://evil.example"
+        assert served.post(CHAT, json={"messages": SAID}, headers=headers).status_code == 403
+
+
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
-BODY = json.dumps({"messages": SAID}).encode()
 
 
 @pytest.mark.parametrize(
@@ -155,8 +244,6 @@ def test_what_is_refused_is_named(whole, made, upstream, options, key, status, c
 @pytest.mark.parametrize(
     ("pieces", "status", "code"),
     [
-        ([HEAD + b"content-length: 100\r\n\r\n", b'{"mess'], 408, "request_timeout"),
-        ([HEAD[:30]], 408, "request_timeout"),
         ([HEAD + b"content-length: -1\r\n\r\n"], 400, "invalid_http"),
         ([HEAD + b"content-length: 1\r\ncontent-length: 2\r\n\r\n{}"], 400, "invalid_http"),
         ([HEAD + b"transfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n"], 400, "invalid_http"),
@@ -170,6 +257,15 @@ def test_what_is_no_http_is_refused_by_name(whole, upstream, pieces, status, cod
     before = sum(upstream.begun.values())
     told, body = by_hand(whole, *pieces)
     assert (told, json.loads(body)["error"]["code"]) == (status, code)
+    assert sum(upstream.begun.values()) == before
+
+
+def test_what_drips_is_refused_by_name(hasty, made, upstream):
+    before = sum(upstream.begun.values())
+    key = b"authorization: Bearer " + made[1]["alice"].encode() + b"\r\n"
+    for pieces in ([HEAD + key + b"content-length: 100\r\n\r\n", b'{"mess'], [HEAD[:30]]):
+        told, body = by_hand(hasty, *pieces)
+        assert (told, json.loads(body)["error"]["code"]) == (408, "request_timeout")
     assert sum(upstream.begun.values()) == before
 
 

@@ -22,10 +22,9 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 class Locked(OpenDoor):
     """The keeper of a key that may call, and may not see how the gateway does."""
 
-    async def admit(self, secret, expected):
-        if expected.scope == "admin":
+    def check(self, caller, scope, model=None):
+        if scope == "admin":
             raise Refused(403, "not_allowed", "this key has no scope admin.")
-        return await super().admit(secret, expected)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.gateway.page_server import Gateway
-from tests.gateway.serving import Served, upstreams
+from tests.gateway.serving import Served, until, upstreams
 from tests.gateway.watched import LARGE, MIDDLE, SMALL, FakeState, entry
 from tests.servers.scripted_upstream import ScriptedUpstream
 from tryage.gateway.entry import Try
@@ -25,7 +25,8 @@ CHROMIUM = os.environ.get("TRYAGE_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 POLL_MS = 2000
-expect.set_options(timeout=20_000)
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 812}
 TRAP = '<img src=x onerror="window.trapped = 1"><script>window.trapped = 1</script>'
 
@@ -65,7 +66,7 @@ def open_page(browser):
         context = browser.new_context(viewport=viewport, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", heard)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on(
@@ -93,9 +94,14 @@ def connection(page):
 
 
 def poll(page):
-    """Let the page ask once more, and wait until it has drawn what it got."""
-    with page.expect_response("**/v1/tryage/status*"):
-        page.clock.run_for(POLL_MS)
+    """Let the page ask once more: as soon as it has drawn what it was told before."""
+    with page.expect_response("**/v1/tryage/status*") as told:
+        until(lambda: page.clock.run_for(POLL_MS) or told.is_done())
+
+
+def poll_until(page, state):
+    """Let the page ask until it says that it is connected, or not."""
+    until(lambda: page.clock.run_for(POLL_MS) or connection(page).inner_text() == state)
 
 
 def rows(page):
@@ -243,16 +249,14 @@ def test_a_gateway_that_goes_away_and_comes_back(page, gateway):
     gateway.recent.watch(entry())
     poll(page)
     gateway.__exit__()
-    page.clock.run_for(POLL_MS)
-    expect(connection(page)).to_have_text("Disconnected")
+    poll_until(page, "Disconnected")
     expect(page.get_by_role("alert").first).to_contain_text("The gateway does not answer.")
     expect(page).to_have_title("Disconnected – Tryage")
     expect(rows(page)).to_have_count(1)
     decide(page)
     expect(page.locator("#ranking")).to_contain_text("The gateway does not answer.")
     gateway.__enter__()
-    page.clock.run_for(POLL_MS)
-    expect(connection(page)).to_have_text("Live")
+    poll_until(page, "Live")
     expect(page.locator("#disconnected")).to_be_hidden()
 
 
@@ -263,7 +267,7 @@ def test_another_process_on_the_same_port_starts_the_list_anew(page, gateway):
     gateway.__exit__()
     with Gateway(port=gateway.port) as second:
         second.recent.watch(entry(id="of-the-second"))
-        page.clock.run_for(POLL_MS)
+        poll(page)
         expect(rows(page)).to_have_count(1)
         rows(page).first.locator("summary").click()
         expect(rows(page)).to_contain_text("of-the-second")
@@ -317,6 +321,7 @@ def test_over_the_real_gateway(open_page):
             expect(connection(page)).to_have_text("Live")
             asked = [{"role": "user", "content": "Hello"}]
             served.client().chat.completions.create(model="tryage", messages=asked)
+            served.idle()
             poll(page)
             expect(rows(page)).to_have_count(1)
             rows(page).locator("summary").click()

@@ -263,6 +263,7 @@ def gateway():
         ("/", "text/html; charset=utf-8"),
         ("/page/style.css", "text/css; charset=utf-8"),
         ("/page/page.js", "text/javascript; charset=utf-8"),
+        ("/page/dom.js", "text/javascript; charset=utf-8"),
         ("/page/icon.svg", "image/svg+xml"),
     ],
 )

@@ -12,7 +12,7 @@ from tryage.cli.options import AsJson, print_json
 from tryage.errors import UsageError
 
 if TYPE_CHECKING:
-    from tryage.gateway.budgets import Spent
+    from tryage.gateway.allowance import Spent
     from tryage.gateway.keys import Key
 
 keys = typer.Typer(
@@ -118,7 +118,7 @@ def revoke(
 
 
 def _as_json(key: Key, spent: Spent | None) -> dict[str, Any]:
-    from tryage.gateway.budgets import Use
+    from tryage.gateway.allowance import Use
     from tryage.gateway.keys import NANO
 
     limits, use = key.limits, Use() if spent is None else spent.use

@@ -5,26 +5,21 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tryage.cli.keeping import (
-    ConfigFile,
-    DatabaseUrl,
-    database_from,
-    narrow_table,
-    settings_from,
-)
+from tryage.cli.keeping import ConfigFile, DatabaseUrl, database_from, settings_from
+from tryage.cli.log_tables import show_entries, show_sums
 from tryage.cli.options import AsJson, print_json
 from tryage.errors import UsageError
 
 if TYPE_CHECKING:
     from tryage.cards import ModelCard
-    from tryage.gateway.record.reading import Sum, Which
+    from tryage.gateway.record.reading import Which
 
 log = typer.Typer(
-    help="What went through the gateway: list it, sum it, score it, export it.\n\n"
+    help="What went through the gateway: list it, sum it, score it, export it, prune it.\n\n"
     "Example: tryage log --since 1h --errors",
     invoke_without_command=True,
     rich_markup_mode=None,
@@ -35,7 +30,6 @@ Since = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Answered by it.")]
 OfKey = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Asked with this key.")]
-_ID = 8  # of an id's characters, which are enough for `tryage log score`
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -62,7 +56,7 @@ def entries(
     if json:
         print_json({"entries": found})
     else:
-        _show_entries(found)
+        show_entries(found)
 
 
 @log.command("sum")
@@ -109,7 +103,7 @@ def summed(
             }
         )
     else:
-        _show_sums(groups, total, by, card)
+        show_sums(groups, total, by, card)
 
 
 @log.command()
@@ -168,14 +162,41 @@ def export(
         print(f"{done.rows} answers in {out}; left out {done.left_out} {left}")  # noqa: T201
 
 
+@log.command()
+def prune(
+    before: Annotated[
+        str,
+        typer.Option("--before", metavar="TIME", help="Such as 30d (ago), or 2026-01-31 (UTC)."),
+    ],
+    config: ConfigFile = None,
+    db: DatabaseUrl = None,
+    json: AsJson = False,
+) -> None:
+    """Delete the requests that arrived before a time, for good; the gateway may go on meanwhile.
+
+    Keys, and what they have spent, stay. A SQLite file does not shrink: its room is used again.
+
+    Example: tryage log prune --before 30d
+    """
+    moment = _moment(before, datetime.now(UTC), "--before")
+    from tryage.gateway.record.pruning import prune as delete
+
+    with database_from(config, db) as database:
+        pruned = delete(database, moment)
+    if json:
+        print_json({"before": moment.isoformat(), "pruned": pruned})
+    else:
+        print(f"{pruned:,} requests from before {moment:%Y-%m-%d %H:%M} UTC are deleted")  # noqa: T201
+
+
 def _which(since: str | None, model: str | None, key: str | None, errors: bool = False) -> Which:
-    moment = None if since is None else _moment(since, datetime.now(UTC))
+    moment = None if since is None else _moment(since, datetime.now(UTC), "--since")
     from tryage.gateway.record.reading import Which
 
     return Which(since=moment, model=model, key=key, errors=errors)
 
 
-def _moment(text: str, now: datetime) -> datetime:
+def _moment(text: str, now: datetime, option: str) -> datetime:
     """Return the moment that a text such as `1h` or `2026-01-31` stands for."""
     ago = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
     try:
@@ -184,7 +205,7 @@ def _moment(text: str, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise UsageError(
-            f"--since {text!r} is not a time; give 30m, 1h, 7d, or a date such as 2026-01-31."
+            f"{option} {text!r} is not a time; give 30m, 1h, 7d, or a date such as 2026-01-31."
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -199,63 +220,3 @@ def _reference(name: str | None, config: Path | None) -> ModelCard | None:
     from tryage.spend import Spend
 
     return Spend(name, None if settings is None else library_of(settings)).reference
-
-
-def _show_entries(found: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    today, keyed = datetime.now(UTC).date().isoformat(), any(entry["key"] for entry in found)
-    table = narrow_table(
-        f"the latest {len(found)} requests; UTC",
-        ["time", "id"],
-        [*(["key"] if keyed else []), "asked", "answer"],
-        ["in/out", "USD", "s"],
-    )
-    for entry in found:
-        day, _, time = entry["time"].partition("T")
-        key = entry["key_name"] or entry["key"] or "–"
-        told = (entry["model"], entry["error"])
-        table.add_row(
-            time[:8] if day == today else day,
-            entry["id"][:_ID],
-            *([Text(key)] if keyed else []),
-            Text(entry["asked"]),
-            Text(", ".join(part for part in told if part)),
-            f"{_number(entry['input_tokens'])}/{_number(entry['output_tokens'])}",
-            _number(entry["cost_usd"], 6),
-            _number(entry["seconds"], 2),
-        )
-    Console(highlight=False).print(table)
-
-
-def _show_sums(groups: list[Sum], total: Sum, by: str | None, reference: ModelCard | None) -> None:
-    from rich.console import Console
-
-    saved = [] if reference is None else ["saved"]
-    table = narrow_table(
-        None if reference is None else f"USD, saved against {reference.name}",
-        [],
-        [by or ""],
-        ["requests", "errors", "tokens in", "out", "USD", *saved, "p50 s", "p99 s"],
-    )
-    for one in [*groups, total]:
-        shown = one.as_json()
-        table.add_row(
-            "all" if one is total else one.group or "–",
-            f"{one.requests:,}",
-            f"{shown['error_share']:.1%}",
-            f"{one.input_tokens:,}",
-            f"{one.output_tokens:,}",
-            f"{one.cost_usd:.4f}",
-            *([] if reference is None else [_number(one.saved_usd, 4)]),
-            _number(shown["p50_s"], 2),
-            _number(shown["p99_s"], 2),
-        )
-    Console(highlight=False).print(table)
-    if total.unpriced:
-        print(f"{total.unpriced:,} answers of unknown cost are not in the USD")  # noqa: T201
-
-
-def _number(value: float | None, digits: int = 0) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"

@@ -22,6 +22,7 @@ from tryage.errors import UsageError
 from tryage.gateway import description
 from tryage.gateway.asked import PRESETS, ROUTER, named
 from tryage.gateway.config import keys_of, library_of
+from tryage.gateway.connection import session
 from tryage.gateway.entry import Watcher
 from tryage.gateway.exchange import Exchange
 from tryage.gateway.guard import Guard
@@ -30,7 +31,7 @@ from tryage.gateway.keeping import Keeper, OpenDoor
 from tryage.gateway.live import Live
 from tryage.gateway.refusals import Refused
 from tryage.gateway.settings import Settings
-from tryage.gateway.upstream import Upstream, session
+from tryage.gateway.upstream import Upstream
 from tryage.health import CircuitBreaker
 from tryage.router import Router
 
@@ -86,7 +87,7 @@ def create_app(
         routes=list(routes(gateway)) if routes else None,
     )
     app.state.gateway = gateway
-    app.add_middleware(Guard, max_header_bytes=int(settings.server.max_header_kb * 1e3))
+    app.add_middleware(Guard, settings=settings)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _not_served)
     _add_routes(app, gateway)
@@ -135,13 +136,13 @@ def _add_routes(app: FastAPI, gateway: Gateway) -> None:
         return _Straight(gateway.decide)
 
     async def models(request: Request) -> Response:
-        await gateway.admit(request, "look")
+        gateway.admit(request.headers, "look")
         names = [ROUTER, *(f"{ROUTER}:{wish}" for wish in PRESETS)]
         listed = [_model(name) for name in names] + [_model(c.name, c) for c in gateway.library]
         return JSONResponse({"object": "list", "data": listed})
 
     async def model(request: Request) -> Response:
-        await gateway.admit(request, "look")
+        gateway.admit(request.headers, "look")
         asked = request.path_params["name"]
         name, _ = named(asked, gateway.library)
         return JSONResponse(

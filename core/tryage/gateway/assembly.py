@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
+from sqlalchemy import Engine
 
 from tryage.gateway.app import create_app
 from tryage.gateway.budgets import HOLD_S
+from tryage.gateway.entry import Entry
 from tryage.gateway.keeper import DatabaseKeeper
-from tryage.gateway.record.database import open_database
+from tryage.gateway.record.database import LOST, open_database, unusable
+from tryage.gateway.record.reading import past
 from tryage.gateway.record.writer import Writer
 from tryage.gateway.settings import Settings
 from tryage.gateway.watchers import Watching
+
+PAST = timedelta(days=1)
+"""What the page begins with: so much of the record, so that it is not empty after a restart."""
+
+MOST_PAST = 10_000
+"""The most entries of it, so that a start takes no longer than a second or two."""
 
 
 def assemble(settings: Settings) -> FastAPI:
@@ -32,7 +42,7 @@ def assemble(settings: Settings) -> FastAPI:
         required=settings.keys_required,
         hold_s=max(HOLD_S, 2 * settings.timeouts.whole_s),
     )
-    watching = Watching(settings, record=writer)
+    watching = Watching(settings, record=writer, past=lambda: _past(record))
     closing = (keeper.close, writer.close, budgets.dispose, record.dispose)
     return create_app(
         settings,
@@ -41,6 +51,13 @@ def assemble(settings: Settings) -> FastAPI:
         routes=watching.routes,
         resources=[_closed_at_the_end(closing), *watching.resources],
     )
+
+
+def _past(record: Engine) -> list[Entry]:
+    try:
+        return past(record, datetime.now(UTC) - PAST, MOST_PAST)
+    except LOST as error:
+        raise unusable(record, error) from None
 
 
 @asynccontextmanager

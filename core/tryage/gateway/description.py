@@ -72,6 +72,8 @@ _COMMON = {
 
 _PROMPT = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
+_KINDS = ("application/json", "text/event-stream")
+
 _HEADERS = [
     {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
     for name in ("x-tryage-flags", "x-tryage-previous")
@@ -97,11 +99,14 @@ def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {s: {"description": _REFUSALS[s], "content": content} for s in statuses}
 
 
-def _post(summary: str, field: dict[str, Any], *required: str) -> dict[str, Any]:
+def _post(
+    summary: str, field: dict[str, Any], *required: str, kinds: tuple[str, ...] = _KINDS
+) -> dict[str, Any]:
     schema = {"type": "object", "properties": {**_COMMON, **field}, "required": list(required)}
+    content: dict[str, Any] = {kind: {"schema": {}} for kind in kinds}
     return {
         "summary": summary,
-        "responses": _responses(*_REFUSALS),
+        "responses": {200: {"content": content}, **_responses(*_REFUSALS)},
         "openapi_extra": {
             "parameters": _HEADERS,
             "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
@@ -111,7 +116,9 @@ def _post(summary: str, field: dict[str, Any], *required: str) -> dict[str, Any]
 
 CHAT = _post("Answer a conversation", {"messages": _MESSAGES}, "messages")
 COMPLETION = _post("Continue a prompt", {"prompt": _PROMPT}, "prompt")
-ROUTE = _post("Decide, and call nobody", {"messages": _MESSAGES, "prompt": _PROMPT})
+ROUTE = _post(
+    "Decide, and call nobody", {"messages": _MESSAGES, "prompt": _PROMPT}, kinds=_KINDS[:1]
+)
 MODELS: dict[str, Any] = {"summary": "List the models", "responses": _responses(401, 403, 429)}
 MODEL: dict[str, Any] = {
     "summary": "Describe one model",

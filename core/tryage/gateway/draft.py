@@ -32,6 +32,7 @@ class Draft:
         clock: Gives the time in seconds.
         started: What the clock gave when it arrived.
         asked: What the client asks for, once it has been read.
+        caller: Who asks, once that is known.
         admitted: The keeper's pass, once it was given.
         decision: What was decided, where the router was asked.
         calls: The calls to upstreams, once there are any.
@@ -46,6 +47,7 @@ class Draft:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     asked: Asked | None = None
+    caller: Pass | None = None
     admitted: Pass | None = None
     decision: Decision | None = None
     calls: Calls | None = None
@@ -126,7 +128,7 @@ class Draft:
             asked=asked.model if asked else "",
             flags=flags_text(decision.flags) if decision else "",
             stream=asked.stream if asked else False,
-            key=self.admitted.key if self.admitted else None,
+            key=self.caller.key if self.caller else None,
             status=GONE if status is None else status,
             error=self.error,
             model=model,

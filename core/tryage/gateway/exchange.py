@@ -43,11 +43,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._ended = False
-
-    @property
-    def secret(self) -> str | None:
-        """The client's key, if it sent one."""
-        return bearer(self.headers.get("authorization", ""))
+        self._waits_to_send = self.headers.get("expect", "").lower() == "100-continue"
 
     async def body(self, limit: int, timeout_s: float) -> bytes:
         """Return the body of the request.
@@ -64,6 +60,7 @@ class Exchange:
         chunks, size = [], int(declared) if declared.isdigit() else 0
         if size > limit * _DRAINED:
             raise _too_large(limit)
+        self._waits_to_send = False
         try:
             async with asyncio.timeout(timeout_s):
                 read, more = 0, True
@@ -123,7 +120,7 @@ class Exchange:
         """
         if self.status is not None:
             return
-        closes = CLOSE if refused.status in _UNREAD else {}
+        closes = CLOSE if refused.status in _UNREAD or self._waits_to_send else {}
         headers = {**JSON, **refused.headers(), **closes, **(ours or {})}
         await self.give(refused.status, refused.body(), raw_headers(headers))
 
@@ -137,14 +134,16 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": content, "more_body": True})
 
     async def end(self, content: bytes = b"") -> None:
-        """Send the rest of the response's body."""
+        """Send the rest of the response's body, unless it has ended already."""
+        if self._ended:
+            return
         self._ended = True
         await self._send({"type": "http.response.body", "body": content})
 
 
-def bearer(authorization: str) -> str | None:
-    """Return the key in an `Authorization` header, if it holds one."""
-    scheme, _, secret = authorization.partition(" ")
+def secret_in(headers: Mapping[str, str]) -> str | None:
+    """Return the client's key, if it sent one: that of `Authorization: Bearer`."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
     return secret.strip() or None if scheme.lower() == "bearer" else None
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tryage.gateway.exchange import CLOSE, Exchange
+from tryage.gateway.exchange import Exchange
 from tryage.gateway.refusals import Refused
+from tryage.gateway.settings import Settings, is_loopback
 
 _KEY_NAMES = re.compile(
     r"(?:^|&)((?:[\w.-]*[_-])?(?:api[_-]?key|key|token|secret|password|authorization))=",
@@ -21,18 +19,25 @@ _KEY_VALUES = re.compile(r"(?:^|&)([^=&]*)=(?:sk-|bearer )", re.IGNORECASE)
 
 
 class Guard:
-    """Refuses requests with too large a head, or with a key in their address.
+    """Refuses requests with too large a head, from web pages elsewhere, or with a key in the URL.
+
+    Where nobody needs a key, the browser of whoever sits at this machine is the way in: any page
+    can have it send requests here. It tells whose page that was in `Origin`. A page whose name was
+    made to point at this machine (DNS rebinding) has that name in `Host`.
 
     Servers, proxies and browsers write addresses down, so a key in one is no longer a secret.
 
     Args:
         app: What answers the others.
-        max_header_bytes: Most bytes of address and headers.
+        settings: The bounds, whether keys are required, and the names that the gateway goes by.
     """
 
-    def __init__(self, app: ASGIApp, max_header_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._max_header_bytes = max_header_bytes
+        self._max_header_bytes = int(settings.server.max_header_kb * 1e3)
+        self._is_open = not settings.keys_required
+        self._is_local = settings.server.is_loopback
+        self._names = {name.lower() for name in settings.server.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -46,90 +51,28 @@ class Guard:
         query = scope["query_string"]
         size = len(query) + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
         if size > self._max_header_bytes:
-            return _head_too_large(self._max_header_bytes)
+            return head_too_large(self._max_header_bytes)
+        if self._is_open and (refused := self._from_elsewhere(scope)):
+            return refused
         return _key_in(unquote_plus(query.decode("latin-1"))) if query else None
 
-
-def protocol(max_header_bytes: int, timeout_s: float) -> type[asyncio.Protocol]:
-    """Return the HTTP protocol of a server that waits for no head without end.
-
-    Args:
-        max_header_bytes: Most bytes from the first line to the blank one; more is a 431.
-        timeout_s: Seconds from the first byte to the blank line; more is a 408.
-    """
-    bounds = {"max_header_bytes": max_header_bytes, "timeout_s": timeout_s}
-    return type("BoundedHTTP", (_Bounded,), bounds)
-
-
-class _Bounded(HttpToolsProtocol):
-    """The server itself sets no bounds to a head; `Guard` sees it only when it is complete."""
-
-    max_header_bytes: int
-    timeout_s: float
-
-    _head_bytes: int | None = 0  # None while a body comes
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_came()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self._head_bytes is not None and self._head_bytes > self.max_header_bytes:
-            self._refuse(_head_too_large(self.max_header_bytes))
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._await_head()
-
-    def on_headers_complete(self) -> None:
-        self._head_came()
-        self._head_bytes = None
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._head_bytes = 0
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(Refused(400, "invalid_http", "what was sent is no HTTP request."))
-
-    def _await_head(self) -> None:
-        if self._late is None:
-            self._late = self.loop.call_later(self.timeout_s, self._hang_up)
-
-    def _head_came(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _hang_up(self) -> None:
-        message = f"the headers did not arrive within {self.timeout_s:g} s."
-        self._refuse(Refused(408, "request_timeout", message))
-
-    def _refuse(self, refused: Refused) -> None:
-        self._head_came()
-        if not self.transport.is_closing():
-            self.transport.write(_response(refused))
-            self.transport.close()
+    def _from_elsewhere(self, scope: Scope) -> Refused | None:
+        """Return why a request may be a web page's that is not the gateway's own, if so."""
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        for host in hosts if self._is_local else ():
+            name = _name_in(f"//{host}")
+            if not (is_loopback(name) or name in self._names):
+                return _not_allowed("host", host)
+        for origin in origins:
+            own = origin.lower().partition("://")[2] in [host.lower() for host in hosts]
+            if not (own or _name_in(origin) in self._names):
+                return _not_allowed("origin", origin)
+        return None
 
 
-def _response(refused: Refused) -> bytes:
-    """Return an error as the bytes of a whole response, after which the connection ends."""
-    body = refused.body()
-    headers = {"content-type": "application/json", "content-length": str(len(body)), **CLOSE}
-    lines = [f"HTTP/1.1 {refused.status} Refused", *(f"{n}: {v}" for n, v in headers.items())]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def _head_too_large(limit: int) -> Refused:
+def head_too_large(limit: int) -> Refused:
+    """Return what is told to those whose headers are larger than so many bytes."""
     message = f"the headers are larger than {limit / 1e3:g} kB, the most allowed."
     return Refused(431, "headers_too_large", message)
 
@@ -144,3 +87,19 @@ def _key_in(query: str) -> Refused | None:
         "places. Send it as the header Authorization: Bearer, and have a new one made."
     )
     return Refused(400, "key_in_url", message, param=name)
+
+
+def _name_in(address: str) -> str:
+    """Return the name of the host in an address, in lower case; empty where there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _not_allowed(what: str, value: str) -> Refused:
+    message = (
+        f"the {what} {value[:100]!r} is not this gateway's own: a web page elsewhere may be behind "
+        "this request, and no key is asked for. Name it in hosts under [server], or require keys."
+    )
+    return Refused(403, f"{what}_not_allowed", message)

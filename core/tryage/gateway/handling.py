@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import aiohttp
-from starlette.requests import Request
 
 from tryage.errors import AllModelsFailed, TryageError
 from tryage.expectations import expected_of
@@ -20,17 +16,15 @@ from tryage.gateway.asked import Asked, read, refusal_of
 from tryage.gateway.calls import Calls
 from tryage.gateway.draft import Draft
 from tryage.gateway.entry import Watcher
-from tryage.gateway.exchange import JSON, ClientGone, Exchange, bearer, raw_headers
-from tryage.gateway.keeping import Expected, Keeper
+from tryage.gateway.exchange import JSON, ClientGone, Exchange, raw_headers, secret_in
+from tryage.gateway.keeping import Expected, Keeper, Scope
 from tryage.gateway.live import Live
-from tryage.gateway.refusals import Refused
+from tryage.gateway.refusals import Refused, bug
 from tryage.gateway.sending import give, relay, send_on
 from tryage.gateway.settings import Settings
 from tryage.gateway.upstream import Stream, Upstream
 from tryage.gateway.upstream_errors import ErrorTold
 from tryage.library import Library
-
-_log = logging.getLogger("tryage.gateway")
 
 
 @dataclass
@@ -81,11 +75,7 @@ class Gateway:
             raise
         except Exception as error:
             draft.error = type(error).__name__
-            # Without its message, which may quote a prompt.
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("%s in a request: this is a bug\n%s", draft.error, frames)
-            bug = Refused(500, "internal_error", "the gateway failed; its log says where.")
-            await exchange.refuse(bug, draft.headers())
+            await exchange.refuse(bug(error), draft.headers())
         finally:
             try:
                 await self._close(exchange, draft)
@@ -95,8 +85,8 @@ class Gateway:
     async def decide(self, exchange: Exchange) -> None:
         """Answer a request with the decision for it; no model is called."""
         try:
+            self.admit(exchange.headers, "look")
             asked = await self._read(exchange)
-            await self.keeper.admit(exchange.secret, Expected(scope="look", model=asked.model))
             try:
                 decision = self.live.router().route(asked.request)
             except TryageError as error:
@@ -107,14 +97,13 @@ class Gateway:
         except ClientGone:
             pass
 
-    async def admit(self, request: Request, scope: Literal["look", "admin"]) -> None:
+    def admit(self, headers: Mapping[str, str], scope: Scope) -> None:
         """Let a request pass that asks for no answer of a model.
 
         Raises:
-            Refused: It may not.
+            Refused: The key is wrong, or it may not do this.
         """
-        secret = bearer(request.headers.get("authorization", ""))
-        await self.keeper.admit(secret, Expected(scope=scope))
+        self.keeper.check(self.keeper.identify(secret_in(headers)), scope)
 
     def check_ready(self) -> None:
         """Return where new requests can be answered.
@@ -138,18 +127,20 @@ class Gateway:
         return read(raw, exchange.headers, self.library, prompt_flags=prompt_flags)
 
     async def _answer(self, exchange: Exchange, draft: Draft) -> None:
+        # Who has no key must cost next to nothing: neither a large body is read, nor is a decision
+        # made, for a stranger.
+        caller = draft.caller = self.keeper.identify(secret_in(exchange.headers))
+        self.keeper.check(caller, "call")
         asked = draft.asked = await self._read(exchange)
+        self.keeper.check(caller, "call", asked.model)
         began = self.clock()
-        refusal: Refused | None = None
         if asked.upstream is None:
             try:
                 draft.decision = self.live.router().route(asked.request)
-            except TryageError as error:  # told only to those who may call
-                refusal = refusal_of(error)
+            except TryageError as error:
+                raise refusal_of(error) from None
         draft.decision_s = self.clock() - began
-        draft.admitted = await self.keeper.admit(exchange.secret, _expected(asked, draft))
-        if refusal is not None:
-            raise refusal
+        draft.admitted = await self.keeper.admit(caller, _expected(asked, draft))
         async with exchange.while_connected():
             await self._carry_out(exchange, asked, draft)
 
@@ -206,7 +197,6 @@ def _expected(asked: Asked, draft: Draft) -> Expected:
     cost = None if model is None else expected_of(draft.library.find(model), tokens)[0]
     most = tokens.expected_output if tokens.output_limit is None else tokens.output_limit
     return Expected(
-        model=asked.model,
         input_tokens=tokens.input,
         output_tokens=min(tokens.expected_output, most),
         cost_usd=cost,

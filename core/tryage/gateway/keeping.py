@@ -1,8 +1,9 @@
 """Who may call, and how much: the seam between serving and the keys and budgets.
 
-The server asks `admit` once for each request, when it knows what the request will probably cost
-and before any upstream is called. For those of the scope `call` it says `settle` once when they
-are over, whatever came of them.
+The server asks `identify` and `check` before it reads a request any further than its head, and
+`check` once more when it knows the model that is asked for. It asks `admit` when it knows what the
+request will probably cost and before any upstream is called, and says `settle` once for each that
+was admitted, whatever came of it.
 """
 
 from __future__ import annotations
@@ -12,24 +13,21 @@ from typing import Literal, Protocol
 
 from tryage.spend import Usage
 
+Scope = Literal["call", "look", "admin"]
+"""To be answered by a model; to see which models there are and what would be decided, which every
+key may and which costs nothing; to see the page's data and the metrics."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a request asks for, as far as it is known before it is answered.
+    """What a request will probably take, as far as it is known before it is answered.
 
     Attributes:
-        scope: `call` to be answered by a model; `look` to see which models there are and what
-            would be decided, which every key may and which costs nothing; `admin` to see the
-            page's data and the metrics.
-        model: As the client named it, such as `tryage:cheapest` or an upstream's name; empty
-            where none is named.
         input_tokens: About how long the whole prompt is.
         output_tokens: About how long the answer will be, at most the limit that the caller set.
         cost_usd: What the decided model is expected to cost; `None` where its price is not known.
     """
 
-    scope: Literal["call", "look", "admin"] = "call"
-    model: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
@@ -37,7 +35,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """That a request was admitted; a keeper that reserves something extends it.
+    """Who asks; a keeper that knows more of them extends it.
 
     Attributes:
         key: The id of the client's key; `None` where no key is needed.
@@ -51,16 +49,39 @@ class Pass:
 class Keeper(Protocol):
     """Keeps keys, and counts what each may spend."""
 
-    async def admit(self, secret: str | None, expected: Expected) -> Pass:
-        """Return the pass of a request.
+    def identify(self, secret: str | None) -> Pass:
+        """Return who asks.
 
         Args:
             secret: The client's key from `Authorization: Bearer`, or `None` without that header.
-            expected: What the request asks for.
 
         Raises:
-            Refused: 401 for a wrong key, 403 for what it may not do, 429 or 402 for a limit that
-                is used up; from `tryage.gateway.refusals`.
+            Refused: 401 for a wrong key.
+        """
+        ...
+
+    def check(self, caller: Pass, scope: Scope, model: str | None = None) -> None:
+        """Return where the request may go on.
+
+        Args:
+            caller: What `identify` returned.
+            scope: What is asked for.
+            model: As the client named it, such as `tryage:cheapest`, once that is known.
+
+        Raises:
+            Refused: 403 for what the key may not do, 429 where it has no request left.
+        """
+        ...
+
+    async def admit(self, caller: Pass, expected: Expected) -> Pass:
+        """Return the pass of a request that is to be answered by a model.
+
+        Args:
+            caller: What `identify` returned.
+            expected: What the request will probably take.
+
+        Raises:
+            Refused: 429 or 402 for a limit that is used up.
         """
         ...
 
@@ -79,9 +100,16 @@ class Keeper(Protocol):
 class OpenDoor:
     """The keeper without keys: everybody may call, and nothing is counted."""
 
-    async def admit(self, secret: str | None, expected: Expected) -> Pass:
+    def identify(self, secret: str | None) -> Pass:
         """Return the same pass for all."""
         return _ANYBODY
+
+    def check(self, caller: Pass, scope: Scope, model: str | None = None) -> None:
+        """Do nothing."""
+
+    async def admit(self, caller: Pass, expected: Expected) -> Pass:
+        """Return the pass as it is."""
+        return caller
 
     async def settle(self, admitted: Pass, usage: Usage | None, cost_usd: float | None) -> None:
         """Do nothing."""

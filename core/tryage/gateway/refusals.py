@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from tryage.errors import TryageError
+
+_log = logging.getLogger("tryage.gateway")
 
 
 class Refused(TryageError):
@@ -53,6 +57,16 @@ class Refused(TryageError):
     def headers(self) -> dict[str, str]:
         """Return the headers of the response, beside those of every response."""
         return {} if self.retry_after_s is None else {"retry-after": whole_seconds(self)}
+
+
+def bug(error: Exception) -> Refused:
+    """Return what a client is told of an error that is our own fault, and log where it came from.
+
+    The log does not hold its message, which may quote a prompt.
+    """
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s in a request: this is a bug\n%s", type(error).__name__, frames)
+    return Refused(500, "internal_error", "the gateway failed; its log says where.")
 
 
 _TYPES: Mapping[int, str] = {

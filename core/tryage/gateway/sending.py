@@ -8,10 +8,11 @@ from contextlib import aclosing
 from tryage.gateway.calls import Calls, Trying
 from tryage.gateway.draft import Draft
 from tryage.gateway.exchange import Exchange
+from tryage.gateway.refusals import bug
 from tryage.gateway.replies import broken_stream, headers_from, report_chunk, with_report
-from tryage.gateway.sse import Event, Progress
+from tryage.gateway.sse import Event, Progress, event_of
 from tryage.gateway.upstream import Stream
-from tryage.gateway.upstream_errors import ErrorInStream, ErrorTold, Response
+from tryage.gateway.upstream_errors import ErrorInStream, ErrorTold, Response, UpstreamFailed
 from tryage.gateway.wire import text_in, usage_in
 from tryage.health import CircuitBreaker
 from tryage.request import count_tokens
@@ -71,7 +72,10 @@ async def relay(
         draft.count(progress.usage, progress.tokens)
         draft.error = type(error).__name__
         calls.failed(trying, error)
-        await exchange.end(broken_stream(model, error))
+        theirs = isinstance(error, UpstreamFailed | ConnectionError | TimeoutError)
+        await exchange.end(
+            broken_stream(model, error) if theirs else event_of(bug(error).as_json())
+        )
     except asyncio.CancelledError as error:  # the client has gone, or the server ends
         draft.count(progress.usage, progress.tokens)
         calls.failed(trying, error)

@@ -10,8 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from tryage.errors import TryageError
-from tryage.gateway.guard import protocol
 from tryage.gateway.handling import Gateway
+from tryage.gateway.protocol import protocol
 from tryage.gateway.settings import Server
 
 
@@ -44,7 +44,7 @@ def server_of(app: FastAPI, server: Server) -> Graceful:
     """
     config = uvicorn.Config(
         app,
-        http=protocol(int(server.max_header_kb * 1e3), server.body_timeout_s),
+        http=protocol(server),
         ws="none",
         loop="auto",
         log_level="warning",

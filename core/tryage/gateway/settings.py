@@ -28,18 +28,25 @@ class Server(_Part):
     max_body_mb: Annotated[float, Field(gt=0)] = 20
     max_header_kb: Annotated[float, Field(gt=0)] = 32
     body_timeout_s: Seconds = 15
+    write_timeout_s: Seconds = 60
+    hosts: tuple[Name, ...] = ()
     grace_s: Annotated[float, Field(ge=0)] = 30
     reference: str | None = None
 
     @property
     def is_loopback(self) -> bool:
         """Whether nobody beyond this machine can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, and none but this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _flags(text: str) -> str:

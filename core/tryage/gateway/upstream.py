@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import aiohttp
 
 from tryage.gateway import jsons
+from tryage.gateway.connection import naming_breaks, naming_timeouts, read_out, sent
 from tryage.gateway.settings import Timeouts
 from tryage.gateway.sse import Event, Progress, Splitter
 from tryage.gateway.upstream_errors import (
-    ConnectionBroke,
-    ConnectTimeout,
     CutStream,
     EmptyStream,
     ErrorInStream,
@@ -26,7 +22,6 @@ from tryage.gateway.upstream_errors import (
     Malformed,
     Response,
     Stalled,
-    Unreachable,
     WholeTimeout,
     code_of,
 )
@@ -79,7 +74,7 @@ class Upstream:
             ConnectionError: The way to it failed.
             TimeoutError: It took too long.
         """
-        with _named(WholeTimeout):
+        with naming_timeouts(WholeTimeout):
             async with asyncio.timeout(self.timeouts.whole_s):
                 reply = await self._post(session, path, body, headers)
                 try:
@@ -106,7 +101,7 @@ class Upstream:
             TimeoutError: It took too long.
         """
         whole_at = asyncio.get_running_loop().time() + self.timeouts.whole_s
-        with _named(FirstTokenTimeout):
+        with naming_timeouts(FirstTokenTimeout):
             async with asyncio.timeout(self.timeouts.first_token_s):
                 reply = await self._post(session, path, body, headers)
                 try:
@@ -126,8 +121,8 @@ class Upstream:
     ) -> aiohttp.ClientResponse:
         """Return the response to a request, once its head says 200."""
         authorization = {"authorization": f"Bearer {self.key}"} if self.key else {}
-        with _broken():
-            reply = await _sent(
+        with naming_breaks():
+            reply = await sent(
                 session,
                 self.base_url + path,
                 data=body,
@@ -155,7 +150,10 @@ class Upstream:
         try:
             chunk = b"-"
             while chunk and not progress.done:
-                with _broken(), _named(Stalled if limit_at < whole_at else WholeTimeout):
+                with (
+                    naming_breaks(),
+                    naming_timeouts(Stalled if limit_at < whole_at else WholeTimeout),
+                ):
                     async with asyncio.timeout_at(limit_at):
                         chunk = await reply.content.readany()
                 events, broken = splitter.feed(chunk) if chunk else splitter.finish()
@@ -171,46 +169,13 @@ class Upstream:
                     raise Malformed("a chunk of the stream is no JSON object", 200)
             if progress.shown and not (progress.is_whole or progress.failed):
                 raise CutStream("the stream ended in the middle", 200)
-            await _read_out(reply)
+            await read_out(reply)
         finally:
             reply.close()  # which spares a connection whose answer was read to its end
 
 
-def session() -> aiohttp.ClientSession:
-    """Return what calls are made with: no proxy from the environment, no cookies, no redirects."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4)  # many servers hang up after 5 s
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_reuseconn.append(_note_kept)
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"accept-encoding": "identity", "content-type": "application/json"},
-        trust_env=False,
-        trace_configs=[tracing],
-    )
-
-
-async def _sent(session: aiohttp.ClientSession, url: str, **request: Any) -> aiohttp.ClientResponse:
-    """Return the head of the response to a POST.
-
-    A connection that was kept may have been closed by the upstream just before it is used again.
-    That is no failure of the upstream's: the request is sent once more, on another connection.
-    """
-    while True:
-        connection = SimpleNamespace(kept=False)
-        try:
-            return await session.post(url, trace_request_ctx=connection, **request)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not connection.kept:
-                raise
-
-
-async def _note_kept(_: object, context: SimpleNamespace, __: object) -> None:
-    context.trace_request_ctx.kept = True
-
-
 async def _whole(reply: aiohttp.ClientResponse) -> Response:
-    with _broken():
+    with naming_breaks():
         body = await reply.read()
     try:
         value = jsons.loads(body)
@@ -219,37 +184,3 @@ async def _whole(reply: aiohttp.ClientResponse) -> Response:
     if not isinstance(value, dict):
         raise Malformed("the answer is no JSON object", 200)
     return Response(reply.status, reply.headers, body, value)
-
-
-async def _read_out(reply: aiohttp.ClientResponse) -> None:
-    """Read what comes after the announced end, so that the connection can be used again."""
-    with suppress(TimeoutError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(1):
-            while await reply.content.readany():
-                pass
-
-
-@contextmanager
-def _broken() -> Iterator[None]:
-    """Give the client's errors names that say what happened."""
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError:
-        raise ConnectTimeout from None
-    except aiohttp.ClientConnectorError:
-        raise Unreachable from None
-    except (aiohttp.ClientError, OSError) as error:
-        if isinstance(error, TimeoutError):
-            raise
-        raise ConnectionBroke from None
-
-
-@contextmanager
-def _named(timeout: type[TimeoutError]) -> Iterator[None]:
-    """Say which timeout it was; those that have a name keep it."""
-    try:
-        yield
-    except TimeoutError as error:
-        if type(error) is TimeoutError:
-            raise timeout from None
-        raise

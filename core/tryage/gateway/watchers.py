@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ class Watching:
     Args:
         settings: Which of them, and the model that savings are reckoned against.
         record: Asked for what waits to be written, where there is a record.
-        past: What the record holds of late, oldest first, for the page to begin with.
+        past: Gives what the record holds of late, oldest first, for the page to begin with.
 
     Attributes:
         watchers: To be told of every request.
@@ -44,7 +44,11 @@ class Watching:
     """
 
     def __init__(
-        self, settings: Settings, *, record: Buffer | None = None, past: Iterable[Entry] = ()
+        self,
+        settings: Settings,
+        *,
+        record: Buffer | None = None,
+        past: Callable[[], Iterable[Entry]] = tuple,
     ) -> None:
         self.watchers: list[Watcher] = []
         self.resources: list[AbstractAsyncContextManager[None]] = []
@@ -53,7 +57,7 @@ class Watching:
         library, reference = library_of(settings), settings.server.reference
         if settings.watch.page:
             self._recent = Recent(reference=reference, library=library, record=record)
-            for entry in past:
+            for entry in past():
                 self._recent.watch(entry)
             self.watchers.append(self._recent.watch)
         if settings.watch.metrics:
@@ -72,7 +76,7 @@ class Watching:
         """Return the routes of the page and the metrics, over a gateway."""
 
         async def admit(request: Request) -> None:
-            await gateway.admit(request, "admin")
+            gateway.admit(request.headers, "admin")
 
         return [*routes(self._recent, gateway.live, self._metrics, admit)]
 

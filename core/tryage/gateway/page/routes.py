@@ -18,11 +18,12 @@ Admit = Callable[[Request], Awaitable[object]]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
+_SCRIPTS = ("page", "dom", "figures", "gateway", "overview", "decisions", "trying")
 _FILES = {
     "/": ("page.html", "text/html"),
     "/page/style.css": ("style.css", "text/css"),
-    "/page/page.js": ("page.js", "text/javascript"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
+    **{f"/page/{name}.js": (f"{name}.js", "text/javascript") for name in _SCRIPTS},
 }
 _HEADERS = {
     "Content-Security-Policy": (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from tryage.gateway.entry import Entry
-from tryage.gateway.watching import Buffer, Live, State, add_to, call_failed, failed
+from tryage.gateway.page.shown import decision_json, shortened, state_json
+from tryage.gateway.watching import Buffer, Live, add_to, call_failed, failed
 from tryage.library import Library
 from tryage.spend import Spend
 
@@ -18,7 +19,6 @@ MINUTES = 60
 """How far back the counts by minute reach."""
 
 _LATENCIES = 1000
-_LONGEST = 200
 
 
 class _Latency(NamedTuple):
@@ -109,7 +109,7 @@ class Recent:
             total.costs[attempt.model] += 0.0  # so that it is known, were it never to answer
         add_to(self._spend, entry)
         if entry.status != 401:  # who has no key cannot push out what others look for
-            self._latest.append((total.requests, _short(entry)))
+            self._latest.append((total.requests, shortened(entry)))
         self._count(entry)
 
     def _count(self, entry: Entry) -> None:
@@ -162,7 +162,7 @@ class Recent:
             if self._record is None
             else {"buffered": self._record.buffered, "dropped": self._record.dropped},
             "decisions": [
-                _as_json(number, entry)
+                decision_json(number, entry)
                 for number, entry in reversed(self._latest)
                 if number > after
             ],
@@ -201,7 +201,7 @@ class Recent:
         return [
             {
                 "name": name,
-                **_state(states.get(name)),
+                **state_json(states.get(name)),
                 "answered": sum(counts.answered[name] for counts in hour),
                 "tries": sum(counts.tries[name] for counts in hour),
                 "failed": sum(counts.failed[name] for counts in hour),
@@ -223,53 +223,6 @@ class Recent:
 
 def _minute_of(time: datetime) -> int:
     return int(time.timestamp() // 60)
-
-
-def _short(entry: Entry) -> Entry:
-    """Return the entry without prompts, and with what others make up cut to a bound."""
-    return replace(
-        entry,
-        prompt=None,
-        response=None,
-        asked=entry.asked[:_LONGEST],
-        flags=entry.flags[:_LONGEST],
-        error=None if entry.error is None else entry.error[:_LONGEST],
-    )
-
-
-def _as_json(number: int, entry: Entry) -> dict[str, Any]:
-    return {
-        "number": number,
-        "id": entry.id,
-        "time": entry.time.isoformat(),
-        "path": entry.path,
-        "asked": entry.asked,
-        "flags": entry.flags,
-        "stream": entry.stream,
-        "status": entry.status,
-        "error": entry.error,
-        "model": entry.model,
-        "decision": entry.decision,
-        "tries": [asdict(attempt) for attempt in entry.tries],
-        "decision_s": entry.decision_s,
-        "first_token_s": entry.first_token_s,
-        "seconds": entry.seconds,
-        "input_tokens": entry.input_tokens,
-        "output_tokens": entry.output_tokens,
-        "cost_usd": entry.cost_usd,
-    }
-
-
-def _state(state: State | None) -> dict[str, Any]:
-    """Return how a model does; one that rests while a call to it is out is being tried."""
-    if state is None:
-        return {"state": "unknown", "resting_s": 0.0, "in_flight": 0}
-    resting = "trying" if state.in_flight else "resting"
-    return {
-        "state": resting if state.resting_s > 0 else "up",
-        "resting_s": state.resting_s,
-        "in_flight": state.in_flight,
-    }
 
 
 def _quantiles(latencies: Iterable[_Latency], oldest: int) -> dict[str, float | None]:

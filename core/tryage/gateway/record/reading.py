@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, or_, sele
 
 from tryage.cards import ModelCard
 from tryage.errors import UsageError
+from tryage.gateway.entry import Entry, Try
 from tryage.gateway.record import tables
 from tryage.gateway.record.database import writing
 from tryage.spend import Usage
@@ -140,6 +141,25 @@ def latest(engine: Engine, which: Which, limit: int) -> list[dict[str, Any]]:
             dict(row._mapping) | {"time": row.time.isoformat(), "key_name": names.get(row.key)}
             for row in connection.execute(rows)
         ]
+
+
+def past(engine: Engine, since: datetime, limit: int) -> list[Entry]:
+    """Return the latest entries as they were, without prompts and answers, the oldest first.
+
+    Args:
+        engine: From `open_database`.
+        since: Those that arrived then or later.
+        limit: How many at most.
+    """
+    c = tables.entries.c
+    columns = [c[one.name] for one in fields(Entry) if one.name not in ("prompt", "response")]
+    rows = select(*columns).where(c.time >= since).order_by(c.time.desc(), c.id).limit(limit)
+    with engine.connect() as connection:
+        found = [dict(row._mapping) for row in stream(connection, rows)]
+    return [
+        Entry(**row | {"tries": tuple(Try(**tried) for tried in row["tries"])})
+        for row in reversed(found)
+    ]
 
 
 def sums(
