@@ -51,10 +51,10 @@ The form of the recipe (domains in turn, D-optimal, the general ability fitted o
 earlier on another split of the same tables and models; its constants, and how an accuracy is read,
 on rows that are on the training side of both splits here.
 
-In short: for models of every rank, the accuracy alone is within 1.1 on both tables. Thirty
-informative scores and a bare card are within 1.5 on `mmlu_pro`, and not on `openllm_lb_v2` nor for
-a model better than all known, where a few strange models make the mean. The luck of thirty answers
-alone costs about as much (`drawn`); at three hundred scores 1 to 2 are left"""
+In short: for models of every rank, the accuracy alone costs 1.2 to 1.4. Thirty informative scores
+and a bare card cost 2.5 on `mmlu_pro` and 3.3 on `openllm_lb_v2`, and more for a model better than
+all known, where a few strange models make the mean. The luck of thirty answers alone costs about as
+much (`drawn`); at three hundred scores 1 to 3 are left"""
 
 Found = dict[str, dict[str, list[tuple[float, float]]]]
 
