@@ -124,3 +124,18 @@ def table() -> PerformanceTable:
         domains=plain.domains,
         measures={"cost_usd": costs},
     )
+
+
+@pytest.fixture(scope="session")
+def paper_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run of the paper's experiment, experts of two sizes; to be read."""
+    from tests.paper.paper_folders import tiny_settings, write_corpora
+    from tryage.paper import experiment
+
+    folder = tmp_path_factory.mktemp("paper")
+    settings = tiny_settings(write_corpora(folder / "corpora", sentences=40))
+    larger, *rest = settings.experts
+    experts = (larger.model_copy(update={"base": "medium"}), *rest)
+    out = folder / "run"
+    experiment.run(settings.model_copy(update={"experts": experts}), out, lambda step: None)
+    return out

@@ -28,6 +28,8 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CURL = re.compile(r"^\$ (curl .*)$", re.MULTILINE)
 GATEWAY = "http://127.0.0.1:8000"
 """Where the pages say that a gateway listens; the tests' own listens elsewhere."""
+PAPER = "out/paper"
+"""Where the pages say that a run of the paper's experiment lies."""
 
 
 def programs():
@@ -60,7 +62,10 @@ def nothing_stays():
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # its memories' sqlite
 @pytest.mark.parametrize(("path", "code"), list(programs()))
-def test_the_program_runs(path, code, tmp_path, monkeypatch, nothing_stays):
+def test_the_program_runs(path, code, tmp_path, monkeypatch, nothing_stays, request):
+    if PAPER in code:
+        (tmp_path / PAPER).parent.mkdir()
+        (tmp_path / PAPER).symlink_to(request.getfixturevalue("paper_run"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
     with OpenAIServer() as server:

@@ -12,6 +12,7 @@ from tryage.cli.evaluate import evaluate
 from tryage.cli.keys import keys
 from tryage.cli.log import log
 from tryage.cli.models import models
+from tryage.cli.paper import paper
 from tryage.cli.route import route
 from tryage.cli.serve import serve
 from tryage.cli.train import train
@@ -32,6 +33,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(anchors)
 app.command()(calibrate)
+app.command()(paper)
 app.add_typer(log, name="log")
 app.add_typer(keys, name="keys")
 app.command()(serve)

@@ -1,55 +1,39 @@
-"""Second part of the demo: small masked language models answer, routed by their measured losses."""
+"""Second part of the demo: small masked language models answer, routed by their measured losses.
+
+What is measured, compared and drawn, and how, is the experiment's (`tryage.paper`): this is that,
+small, on the experts that come with the package.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tryage.cards import ModelCard
 from tryage.data import PerformanceTable
 from tryage.errors import MissingExtra
-from tryage.evaluation.measures import bootstrap_interval
 from tryage.experts import Expert, MaskedPrompt, load_experts, load_passages
-from tryage.flags import Flags
 from tryage.library import Library
+from tryage.paper import figures
+from tryage.paper.choosing import references, routed, straight
+from tryage.paper.results import Bench, Measures, measure
+from tryage.paper.sweep import Point, stages, sweep
 from tryage.predictors.base import Predictor
 from tryage.predictors.default import DefaultPredictor
-from tryage.router import Router
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-FloatArray = NDArray[np.float32]
-
 NEEDED = ("torch", "transformers", "langchain_core", "llama_index", "matplotlib")
 LAMBDAS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0)
+PICTURE = "tryage-pareto"
 SHOWN_MASKS = range(3, 8)
 SHOWN_CHARACTERS = 350
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What each expert makes of each passage.
-
-    Attributes:
-        prompts: The passages.
-        losses: Mean cross-entropy at the masks in nats, (n_prompts, n_experts).
-        correct: Share of the masks filled rightly, (n_prompts, n_experts).
-    """
-
-    prompts: list[MaskedPrompt]
-    losses: FloatArray
-    correct: FloatArray
-
-    def mean(self, values: FloatArray, picks: NDArray[np.intp]) -> float:
-        """Return the mean of a measure over the expert picked for each passage."""
-        return float(values[np.arange(len(picks)), picks].mean())
 
 
 def show_answering(console: Console, out: Path) -> None:
@@ -69,56 +53,66 @@ def show_answering(console: Console, out: Path) -> None:
             f"the demo's second part needs {', '.join(missing)}: pip install 'tryage[demo]'."
         )
     from tryage.demo.chains import answer_with_langchain, answer_with_llamaindex
-    from tryage.demo.picture import draw_front
 
     console.rule("2. real models answering: masked language models, one kind of text each")
     experts = load_experts()
     cards = [ModelCard(name=e.name, parameters=e.parameters, security="local") for e in experts]
     library = Library(cards)
-    train = _measure(console, experts, load_passages("train"), "train")
-    test = _measure(console, experts, load_passages("test"), "held out")
-    predictor = _learn(experts, train)
-    router = Router(library, predictor)
+    passages = load_passages("test")
+    learned = _measured(console, experts, load_passages("train"), "train")
+    test = _measured(console, experts, passages, "held out")
+    predictor = _learn(experts, learned)
     console.print(
         f"{len(experts)} experts of {min(e.parameters for e in experts) / 1e6:.1f} to "
         f"{max(e.parameters for e in experts) / 1e6:.1f} million parameters; the router learned "
-        f"from their losses on {len(train.prompts)} passages, and is judged on "
-        f"{len(test.prompts)} of other documents.\n"
+        f"from their losses on {len(learned)} passages, and is judged on {len(test)} of other "
+        "documents.\n"
     )
-    shown = _one_per_domain(test.prompts)
+    shown = _one_per_domain(passages)
     half = (len(shown) + 1) // 2
     answer_with_langchain(console, experts, cards, predictor, shown[:half])
     answer_with_llamaindex(console, experts, cards, predictor, shown[half:])
-    _compare(console, router, train, test)
-    front = _sweep(console, router, test)
-    console.print(f"picture of the front: {draw_front(library, test.correct, front, out)}")
+    bench = Bench.of(test, library, learned)
+    quality = predictor.for_library(library).predict(test.prompts)
+    ways = references(learned, test) | {"Tryage": routed([quality])}
+    _show_ways(console, bench, measure(bench, ways))
+    front = sweep(bench, [quality], LAMBDAS)
+    _show_front(console, front)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = figures.write(figures.front(bench, front, stages(front)), out, PICTURE)
+    console.print(f"picture of the front: {paths['png']}")
 
 
-def _measure(
-    console: Console, experts: Sequence[Expert], prompts: list[MaskedPrompt], name: str
-) -> Measured:
-    """Run every expert over the passages, with a progress bar."""
+def _measured(
+    console: Console, experts: Sequence[Expert], prompts: Sequence[MaskedPrompt], name: str
+) -> PerformanceTable:
+    """Return what every expert makes of the passages; shows how far the measuring is."""
     from rich.progress import Progress
 
-    losses, correct = [], []
     with Progress(console=console, transient=True) as progress:
-        for expert in progress.track(experts, description=f"measuring losses, {name}"):
-            judged = expert.judge(prompts)
-            losses.append(judged[0])
-            correct.append(judged[1])
-    return Measured(prompts, np.stack(losses, axis=1), np.stack(correct, axis=1))
-
-
-def _learn(experts: Sequence[Expert], train: Measured) -> Predictor:
-    """Return a predictor of quality = 1 − loss, in units of the loss of a blind guess."""
-    blind = np.log(experts[0].tokenizer.get_vocab_size())
+        tracked = progress.track(experts, description=f"measuring losses, {name}")
+        judged = np.stack([expert.judge(prompts) for expert in tracked], axis=-1)
+    texts = [prompt.text for prompt in prompts]
+    tokens = [len(encoding) for encoding in experts[0].tokenizer.encode_batch(texts)]
+    losses, accuracy = judged  # each (n_prompts, n_experts)
+    told: dict[str, Any] = {
+        "loss": losses,
+        "accuracy": accuracy,
+        "tokens": np.tile(np.array(tokens)[:, None], len(experts)),
+    }
     table = PerformanceTable.from_scores(
-        [prompt.text for prompt in train.prompts],
+        texts,
         [expert.name for expert in experts],
-        np.clip(1 - train.losses / blind, 0, 1),
-        [prompt.domain for prompt in train.prompts],
+        np.exp(-losses),
+        [prompt.domain for prompt in prompts],
     )
-    return DefaultPredictor().fit(table)
+    return replace(table, extras={name: values.astype(object) for name, values in told.items()})
+
+
+def _learn(experts: Sequence[Expert], learned: PerformanceTable) -> Predictor:
+    """Return a predictor of quality = 1 − loss, in units of the loss of a blind guess."""
+    blind = float(np.log(experts[0].tokenizer.get_vocab_size()))
+    return DefaultPredictor().fit(straight(learned, blind))
 
 
 def _one_per_domain(prompts: Sequence[MaskedPrompt]) -> list[MaskedPrompt]:
@@ -130,73 +124,53 @@ def _one_per_domain(prompts: Sequence[MaskedPrompt]) -> list[MaskedPrompt]:
     return list(first.values())
 
 
-def _compare(console: Console, router: Router, train: Measured, test: Measured) -> None:
+def _show_ways(console: Console, bench: Bench, ways: dict[str, Measures]) -> None:
     """Print routing beside the trivial ways to choose and the best that is possible."""
     from rich.table import Table
 
-    texts = [prompt.text for prompt in test.prompts]
-    routed = _positions(router, texts, Flags())
-    n, best = len(texts), test.losses.argmin(axis=1)
-    single = int(train.losses.mean(axis=0).argmin())
-    rng = np.random.default_rng(0)
-    ways = {
-        "random expert": rng.integers(len(router.library), size=n),
-        f"best single ({router.library.names[single]})": np.full(n, single),
-        "best for the domain, told it": _per_domain(train, test),
-        "Tryage": routed,
-        "oracle (knows the losses)": best,
+    names = {
+        "random": "random expert",
+        "best_single": f"best single ({bench.cards.names[bench.single]})",
+        "per_domain_best": "best for the domain, told it",
+        "Tryage": "Tryage",
+        "oracle": "oracle (knows the losses)",
     }
-    table = Table(title=f"{n} held-out passages, 95 % intervals by bootstrap", title_justify="left")
+    table = Table(
+        title=f"{len(bench.table)} held-out passages, 95 % intervals by bootstrap",
+        title_justify="left",
+    )
     table.add_column("how the expert is chosen")
     for column in ("words right", "loss, nats", "picks the best expert"):
         table.add_column(column, justify="right")
-    for way, picks in ways.items():
-        rows = np.arange(n)
+    for way, name in names.items():
         table.add_row(
-            way,
-            _interval(test.correct[rows, picks], "{:.1%}"),
-            _interval(test.losses[rows, picks], "{:.3f}"),
-            _interval((picks == best).astype(np.float32), "{:.0%}"),
+            name,
+            _interval(ways[way], "masked_accuracy", "{:.1%}"),
+            _interval(ways[way], "mean_loss", "{:.3f}"),
+            _interval(ways[way], "selection_accuracy", "{:.0%}"),
             style="bold" if way == "Tryage" else None,
         )
     console.print(table)
 
 
-def _per_domain(train: Measured, test: Measured) -> NDArray[np.intp]:
-    domains = np.array([prompt.domain for prompt in train.prompts])
-    best = {
-        domain: int(train.losses[domains == domain].mean(axis=0).argmin())
-        for domain in sorted(set(domains))
-    }
-    return np.array([best[prompt.domain] for prompt in test.prompts])
-
-
-def _sweep(console: Console, router: Router, test: Measured) -> list[tuple[float, float, float]]:
-    """Print and return (λ, mean parameters, share of words right) as λ on size grows."""
+def _show_front(console: Console, front: Sequence[Point]) -> None:
+    """Print what λ on size gives up and saves."""
     from rich.table import Table
 
-    texts = [prompt.text for prompt in test.prompts]
-    sizes = np.array([card.parameters for card in router.library], dtype=np.float64)
     table = Table(title="size against quality as λ on size grows", title_justify="left")
     for column in ("λ", "mean parameters", "words right", "loss, nats"):
         table.add_column(column, justify="right")
-    front = []
-    for weight in LAMBDAS:
-        picks = _positions(router, texts, Flags(size=weight))
-        point = (weight, float(sizes[picks].mean()), test.mean(test.correct, picks))
-        front.append(point)
-        loss = test.mean(test.losses, picks)
-        table.add_row(f"{weight:g}", f"{point[1] / 1e6:.2f}M", f"{point[2]:.1%}", f"{loss:.3f}")
+    for point in front:
+        table.add_row(
+            f"{point.weight:g}",
+            f"{point.mean_parameters / 1e6:.2f}M",
+            f"{point.masked_accuracy:.1%}",
+            f"{point.mean_loss:.3f}",
+        )
     console.print(table)
-    return front
 
 
-def _positions(router: Router, texts: Sequence[str], flags: Flags) -> NDArray[np.intp]:
-    decisions = router.route_batch(texts, flags)
-    return np.array([router.library.position(decision.model) for decision in decisions])
-
-
-def _interval(values: FloatArray, form: str) -> str:
-    """Return a mean with its 95 % bootstrap interval."""
-    low, high = bootstrap_interval(values.astype(np.float64))
-    return f"{form.format(float(values.mean()))} [{form.format(low)}, {form.format(high)}]"
+def _interval(measured: Measures, name: str, form: str) -> str:
+    """Return a measure with its 95 % bootstrap interval."""
+    low, high = measured.intervals[name]
+    return f"{form.format(getattr(measured, name))} [{form.format(low)}, {form.format(high)}]"

@@ -1,6 +1,7 @@
 """The experts as chat models: through a LangChain chain, and as a LlamaIndex LLM.
 
-The one place of the core that knows the skins; it stands above them, like the command line.
+With `tryage.paper.chains` the one place of the core that knows the frameworks; it stands above
+them, like the command line.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tryage.cards import ModelCard
 from tryage.experts import MASK, Expert, MaskedPrompt
+from tryage.paper.chains import chat_tryage, llama_tryage
 from tryage.predictors.base import Predictor
 
 if TYPE_CHECKING:
@@ -27,11 +29,7 @@ def answer_with_langchain(
     """Send each passage through an LCEL chain that ends in `ChatTryage`, and print the answers."""
     from langchain_core.prompts import ChatPromptTemplate
 
-    from langchain_tryage import ChatTryage
-    from langchain_tryage.testing import FunctionChatModel
-
-    models = {e.name: FunctionChatModel(_answer(e), model_name=e.name) for e in experts}
-    chat = ChatTryage(models=models, cards=cards, predictor=predictor)
+    chat = chat_tryage(experts, cards, predictor)
     chain = ChatPromptTemplate.from_messages([("human", "{passage}")]) | chat
 
     def ask(passage: str) -> tuple[str, str]:
@@ -49,21 +47,13 @@ def answer_with_llamaindex(
     prompts: Sequence[MaskedPrompt],
 ) -> None:
     """Send each passage to a LlamaIndex `Tryage`, and print the answers."""
-    from llamaindex_tryage import Tryage
-    from llamaindex_tryage.testing import FunctionLLM
-
-    llms = {e.name: FunctionLLM(_answer(e), model_name=e.name) for e in experts}
-    llm = Tryage(llms=llms, cards=cards, predictor=predictor)
+    llm = llama_tryage(experts, cards, predictor)
 
     def ask(passage: str) -> tuple[str, str]:
         response = llm.complete(passage)
         return response.additional_kwargs["tryage"]["model"], response.text
 
     _show(console, "LlamaIndex: Tryage(llms=...).complete", prompts, ask)
-
-
-def _answer(expert: Expert) -> Callable[[str], str]:
-    return lambda text: expert.fill(text).text
 
 
 def _show(

@@ -20,7 +20,6 @@ from tryage.errors import CorruptArtifact, UsageError
 from tryage.experts.packing import read_weights
 from tryage.experts.passages import (
     MASK,
-    MAX_TOKENS,
     WEIGHTS,
     MaskedPrompt,
     load_tokenizer,
@@ -171,10 +170,11 @@ class Expert:
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text).ids
-        if len(ids) > MAX_TOKENS:
+        most = self.model.config.max_position_embeddings
+        if len(ids) > most:
             raise UsageError(
-                f"{len(ids)} tokens in {shortened(text)!r}; the demo's experts read at most "
-                f"{MAX_TOKENS}, so shorten the text"
+                f"{len(ids)} tokens in {shortened(text)!r}; the expert {self.name!r} reads at most "
+                f"{most}, so shorten the text"
             )
         return ids
 

@@ -18,7 +18,6 @@ WEIGHTS = Path(__file__).parent / "weights"
 MASK = "[MASK]"
 MAX_TOKENS = 128
 
-_MASKED_SHARE = 0.14
 _OPERATORS = frozenset("+-*/=<>%")
 
 
@@ -67,19 +66,21 @@ def mask(
     text: str,
     rng: random.Random,
     *,
+    share: float = 0.14,
     domain: str = "",
     source: str = "",
     tokenizer: Tokenizer | None = None,
 ) -> MaskedPrompt:
-    """Returns `text` with about one word in seven taken out.
+    """Returns `text` with a share of its words taken out.
 
     Only words that are one token of the experts' vocabulary are taken: of three letters or more,
     numbers, and operators that stand alone. No two words side by side are taken, so that what is
     left still tells something about what is gone.
 
     Args:
-        text: At most 126 tokens, without masks of its own.
+        text: No longer than the expert reads, without masks of its own.
         rng: Chooses the words.
+        share: How many of the words, in (0, 1).
         domain: What kind of text it is, if known.
         source: Where it comes from, if known.
         tokenizer: By default, that of the experts that come with the package.
@@ -90,7 +91,7 @@ def mask(
     encoding = (tokenizer or load_tokenizer()).encode(text, add_special_tokens=False)
     spans = [encoding.offsets[index] for index in maskable(text, encoding)]
     positions = {span: place for place, span in enumerate(encoding.offsets)}
-    wanted = max(1, round(_MASKED_SHARE * len(set(encoding.word_ids))))
+    wanted = max(1, round(share * len(set(encoding.word_ids))))
     chosen: list[tuple[int, int]] = []
     for span in rng.sample(spans, len(spans)):
         if len(chosen) < wanted and all(

@@ -25,7 +25,7 @@ _LEAST_SCORE = 1e-4
 _TEMPERATURE = 0.3
 """Of `RankedLosses`, in nats: models that far apart in loss differ e-fold in their share."""
 
-_RIDGE = 300.0  # prompts' worth of the mean in what the head starts from
+_RIDGE = 1000.0  # prompts' worth of the mean in what the head starts from
 _BATCH = 32
 
 

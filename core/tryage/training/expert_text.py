@@ -15,10 +15,9 @@ import re
 import sysconfig
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -26,9 +25,8 @@ from tokenizers.trainers import WordPieceTrainer
 
 from tryage.errors import UsageError
 
-Part = Literal["experts", "train", "test"]
-
-PARTS: tuple[Part, ...] = ("experts", "train", "test")
+SHARES = {"experts": 0.80, "train": 0.12, "test": 0.08}
+"""The parts of the demo's documents, and the share of each."""
 PYTHON_LICENCE = "PSF-2.0"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -81,7 +79,7 @@ def read_documents(directory: Path) -> list[Document]:
             text = clean(row["text"], domain=row["domain"])
             if len(text) >= 100:
                 documents.append(Document(**{**row, "text": text}))
-    return documents + list(_standard_library())
+    return documents + list(standard_library())
 
 
 def clean(text: str, *, domain: str) -> str:
@@ -99,7 +97,7 @@ def clean(text: str, *, domain: str) -> str:
     return text
 
 
-def _standard_library() -> Iterator[Document]:
+def standard_library() -> Iterator[Document]:
     """Yields the code and the docstrings of each module, and the help topics of the language."""
     root = Path(sysconfig.get_path("stdlib"))
     for path in sorted(root.rglob("*.py")):
@@ -150,26 +148,45 @@ def split_docstrings(source: str) -> tuple[str, str]:
     return "\n".join(code), "\n\n".join(docstrings)
 
 
-def split_documents(documents: Iterable[Document]) -> dict[Part, list[Document]]:
-    """Returns the documents of each part, about 80 : 12 : 8 by length within each domain.
+def split_documents(
+    documents: Iterable[Document],
+    shares: Mapping[str, float] = SHARES,
+    learned: Container[int] = frozenset(),
+) -> dict[str, list[Document]]:
+    """Returns the documents of each part, with these shares of each domain's length.
 
     Documents that begin alike (one question under two licences, a module's code and its
     docstrings) fall into the same part. The order is that of a hash, so it is the same everywhere.
+
+    Args:
+        documents: The documents of all domains.
+        shares: The parts by name, and the share of each; the first is what experts learn on.
+        learned: Fingerprints (see `fingerprint`) of documents that experts have learned already:
+            they can be in the first part only.
     """
     groups: defaultdict[str, list[Document]] = defaultdict(list)
     for document in documents:
         groups[_group(document)].append(document)
     domains = sorted({document.domain for group in groups.values() for document in group})
-    share = {"experts": 0.80, "train": 0.12, "test": 0.08}
-    parts: dict[Part, list[Document]] = {part: [] for part in PARTS}
-    filled = {(part, domain): 0.0 for part in PARTS for domain in domains}
-    for key in sorted(groups, key=_digest):
-        group = groups[key]
-        domain = group[0].domain
-        part = min(PARTS, key=lambda part: filled[part, domain] / share[part])
-        parts[part].extend(group)
-        filled[part, domain] += sum(len(document.text) for document in group)
+    parts: dict[str, list[Document]] = {part: [] for part in shares}
+    filled = {(part, domain): 0.0 for part in shares for domain in domains}
+    keys = sorted(groups, key=_digest)
+    for known in (True, False):
+        for key in keys:
+            group = groups[key]
+            if (fingerprint(group[0]) in learned) is not known:
+                continue
+            domain = group[0].domain
+            free = list(shares)[:1] if known else shares
+            part = min(free, key=lambda part: filled[part, domain] / shares[part])
+            parts[part].extend(group)
+            filled[part, domain] += sum(len(document.text) for document in group)
     return parts
+
+
+def fingerprint(document: Document) -> int:
+    """Returns 32 bits that documents which begin alike have in common."""
+    return int(_digest(_group(document))[:8], 16)
 
 
 def _group(document: Document) -> str:

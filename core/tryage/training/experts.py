@@ -53,6 +53,7 @@ from tryage.training.expert_text import (
     read_documents,
     split_documents,
 )
+from tryage.training.sizes import cut_down
 
 VOCABULARY = 7168
 HIDDEN = 384
@@ -286,33 +287,6 @@ def _base_ids(token: str, base: Tokenizer) -> list[int]:
     return list(base.encode(token.removeprefix("##"), add_special_tokens=False).ids)
 
 
-def cut_down(model: ElectraForMaskedLM, shape: Shape) -> ElectraForMaskedLM:
-    """Returns a smaller copy of `model`: fewer layers, and in each the neurons that weigh most.
-
-    The last layer is kept, as the output layer reads from it; the word embeddings are frozen.
-    """
-    small = build(shape)
-    state = dict(model.state_dict())
-    kept = [*range(shape.layers - 1), model.config.num_hidden_layers - 1]
-    layers: dict[str, torch.Tensor] = {}
-    for new, old in enumerate(kept):
-        prefix = f"electra.encoder.layer.{old}."
-        layer = {
-            name.removeprefix(prefix): w for name, w in state.items() if name.startswith(prefix)
-        }
-        inner, outer = layer["intermediate.dense.weight"], layer["output.dense.weight"]
-        weight = inner.norm(dim=1) * outer.norm(dim=0)
-        neurons = weight.topk(shape.feed_forward).indices.sort().values
-        layer["intermediate.dense.weight"] = inner[neurons]
-        layer["intermediate.dense.bias"] = layer["intermediate.dense.bias"][neurons]
-        layer["output.dense.weight"] = outer[:, neurons]
-        layers |= {f"electra.encoder.layer.{new}.{name}": w for name, w in layer.items()}
-    rest = {name: weight for name, weight in state.items() if ".encoder.layer." not in name}
-    small.load_state_dict(rest | layers)
-    small.electra.embeddings.word_embeddings.weight.requires_grad_(False)
-    return small
-
-
 def save_expert(model: ElectraForMaskedLM, folder: Path) -> int:
     """Writes an expert without its table of word embeddings; returns the bytes written."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -448,10 +422,10 @@ def _train_all(
     start_from_minilm(trunk, tokenizer, base, frequency)
     learn(trunk, TRUNK, 0, head_first=40)
     save_table(trunk, out)
-    generalist = cut_down(trunk, GENERALIST)
+    generalist = _cut(trunk, GENERALIST)
     trained = [finish(generalist, GENERALIST, learn(generalist, GENERALIST, 1))]
     for seed, shape in enumerate(OTHERS, start=2):
-        model = cut_down(generalist, shape)
+        model = _cut(generalist, shape)
         if shape.domain in streams:
             # Half of the way to the words of the domain: the text around them says the rest.
             change = unigram([streams[shape.domain]]).log() - frequency.log()
@@ -459,6 +433,12 @@ def _train_all(
                 model.generator_lm_head.bias.add_(change, alpha=0.5)
         trained.append(finish(model, shape, learn(model, shape, seed)))
     return trained
+
+
+def _cut(model: ElectraForMaskedLM, shape: Shape) -> ElectraForMaskedLM:
+    small = cut_down(model, shape.layers, shape.feed_forward)
+    small.config.domain = shape.domain
+    return small
 
 
 def _minilm() -> Path:

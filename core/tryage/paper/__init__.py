@@ -1,0 +1,1 @@
+"""The paper's experiment: masked language models on several kinds of text, and a router of them."""
