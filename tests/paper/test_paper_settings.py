@@ -39,6 +39,15 @@ def test_default_corpora_take_the_folder_of_texts_where_it_is(tmp_path, monkeypa
     assert domains == ["legal", "math", "code", "docs"]
 
 
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_the_default_experts_learn_the_kinds_that_there_are(tmp_path, kinds):
+    file = tmp_path / "mine.toml"
+    domains = "".join(f'[[corpora]]\ndomain = "{name}"\n' for name in SHARED)
+    file.write_text(f"text = {{kinds = {kinds}}}\n{domains}", encoding="utf-8")
+    wanted = {wish for expert in Settings.read(file).experts for wish in expert.text}
+    assert wanted == {f"{name}/{kind}" for name in SHARED for kind in range(1, kinds + 1)}
+
+
 def test_paths_of_a_file_are_read_from_its_folder(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text(

@@ -83,7 +83,7 @@ def test_the_files_on_the_page_are_good(tmp_path):
 def test_there_are_as_many_experts_by_themselves_as_the_page_says():
     general = [plan for plan in default_experts(["law", "code"]) if not plan.text]
     experts = default_experts([corpus.domain for corpus in Settings.full().corpora])
-    assert (len(experts), len(general)) == (11, 3)
+    assert (len(experts), len(general)) == (11, 2)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

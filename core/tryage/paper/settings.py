@@ -40,6 +40,7 @@ MAX_TOKENS = 256
 LAMBDAS = (0.0, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.5, 1.0)
 
 _LEAST_TOKENS = 16
+_KINDS = 2
 _VERSION = 1  # of the code that makes the text and the experts
 
 
@@ -77,7 +78,7 @@ class Text(_Part):
     max_characters: Count = 5_000_000
     tokens: tuple[Count, Count] = (64, 256)
     masked: Rate = 0.15
-    kinds: Count = 2
+    kinds: Count = _KINDS
     router: Count = 400
     validation: Count = 80
     test: Count = 180
@@ -212,7 +213,8 @@ class Settings(_Part):
         try:
             given = [Corpus(**corpus) for corpus in told.pop("corpora", [])]
             corpora = tuple(_beside(corpus, file) for corpus in given) or default_corpora()
-            experts = told.pop("experts", None) or default_experts([c.domain for c in corpora])
+            domains = [corpus.domain for corpus in corpora]
+            experts = told.pop("experts", None) or default_experts(domains, _kinds_in(told))
             return cls(corpora=corpora, experts=experts, **told)
         except (ValidationError, TypeError) as error:
             raise UsageError(f"{file}: {_first_fault(error)}.") from error
@@ -247,12 +249,13 @@ def default_corpora() -> tuple[Corpus, ...]:
     return tuple(Corpus(domain=domain) for domain in EVERYWHERE)
 
 
-def default_experts(domains: Sequence[str]) -> tuple[ExpertPlan, ...]:
+def default_experts(domains: Sequence[str], kinds: int = 2) -> tuple[ExpertPlan, ...]:
     """Return eleven experts for some domains: two generalists and nine specialists.
 
-    The two kinds of a domain are dealt to different specialists, so that no domain is one expert's.
+    The kinds of a domain are dealt to different specialists, so that no domain is one expert's.
     """
-    special = _SPECIALISTS if set(domains) == _KNOWN else _dealt(domains)
+    known = set(domains) == _KNOWN and kinds == _KINDS
+    special = _SPECIALISTS if known else _dealt(domains, kinds)
     general = [ExpertPlan(name=n, base=base, steps=steps) for n, base, steps in _GENERALISTS]
     taught = [ExpertPlan(name=n, base=b, steps=steps, text=text) for n, b, steps, text in special]
     return tuple(
@@ -261,9 +264,9 @@ def default_experts(domains: Sequence[str]) -> tuple[ExpertPlan, ...]:
     )
 
 
-def _dealt(domains: Sequence[str]) -> list[tuple[str, Base, int, Mapping[str, float]]]:
+def _dealt(domains: Sequence[str], kinds: int) -> list[tuple[str, Base, int, Mapping[str, float]]]:
     """Return nine specialists among which the kinds of all domains are dealt out in turn."""
-    cells = [f"{domain}/{kind}" for kind in (1, 2) for domain in domains]
+    cells = [f"{domain}/{kind}" for kind in range(1, kinds + 1) for domain in domains]
     hands: list[list[str]] = [cells[at :: len(_SPECIALISTS)] for at in range(len(_SPECIALISTS))]
     bases: tuple[Base, ...] = ("medium", "large")
     return [
@@ -298,6 +301,13 @@ _KNOWN = {wish.split("/")[0] for *_, text in _SPECIALISTS for wish in text}
 
 def _digest(*told: Any) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _kinds_in(told: Mapping[str, Any]) -> int:
+    """Return the kinds of a domain that a file asks for; what is no number is told of elsewhere."""
+    text = told.get("text")
+    kinds = text.get("kinds") if isinstance(text, dict) else None
+    return kinds if isinstance(kinds, int) and kinds > 0 else _KINDS
 
 
 def _beside(corpus: Corpus, file: Path) -> Corpus:
