@@ -44,8 +44,7 @@ def test_the_list_that_ships_holds_identifiers_and_marks_only():
 def test_its_anchors_tell_strong_models_from_weak_ones():
     scores = AnchorList.bundled().scores
     share = {model: marks.count("1") / 100 for model, marks in scores.items()}
-    assert share["gemini-1.5-pro-002"] > 0.6
-    assert share["Llama-2-7b-hf"] < 0.2
+    assert share["gemini-1.5-pro-002"] > share["Llama-2-7b-hf"] + 0.4
 
 
 def test_questions_come_from_their_source_in_the_order_of_the_list(tmp_path):
