@@ -96,7 +96,8 @@ def _below(results: dict[str, Any], tables: dict[str, Any], seconds: dict[str, f
         f"{results['parameters_at_1_percent']:.1%} {small} of the best single expert's parameters. "
         f"Domain purity of the router's embedding over the untrained encoder's: "
         f"{results['purity_gain']:+.4f} {gain}. Loss that joint training saves over training apart "
-        f"with the same steps: {results['joint_loss_saved']:+.4f} {joint}.",
+        f"with the same steps, on a third of the prompts: "
+        f"{results['joint_loss_saved']:+.4f} {joint}.",
         "By length in tokens, share that picks a best expert (the router; the best of the domain): "
         + "; ".join(
             f"{row['from_tokens']}-{row['to_tokens']}: {row[results['router']]:.1%}, "
